@@ -69,7 +69,7 @@ def _run_tool(
         if result.exit_code != 0:
             last = next((line for line in reversed(result.output.splitlines()) if line.strip()), "")
             return f"`{command}` ended with exit code {result.exit_code}: {last.strip()[:300]}"
-        changes = session.changes()
+        changes = session.changes(operation.claims)
     ours = {change.path for change in so_far}
     stray = [
         change.path

@@ -82,8 +82,8 @@ class Session(Protocol):
     def run(self, command: Command) -> Result:
         """Run to the end or to the time limit; never raises for a failing command."""
 
-    def changes(self) -> tuple[FileChange, ...]:
-        """What differs now from the tree that the session began with, ignored files left out."""
+    def changes(self, new: Sequence[str] = ()) -> tuple[FileChange, ...]:
+        """Tracked files that differ now, and new files that match one of the ``new`` patterns."""
 
 
 class Sandbox(Protocol):
