@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -112,11 +112,17 @@ class Repository(Protocol):
     def apply(self, changes: Iterable[FileChange]) -> None:
         """Write the changes into the work tree. All or none."""
 
-    def commit(self, changes: Iterable[FileChange], *, branch: str, message: str, switch: bool = False) -> str:
-        """Commit onto ``branch`` (made from the failing commit) and return the new SHA."""
+    def commit(self, changes: Iterable[FileChange], *, branch: str, message: str) -> str:
+        """Commit onto a new ``branch`` made from the failing commit and return the SHA."""
+
+    def remote_branch(self, branch: str) -> str:
+        """The commit that ``branch`` is at on the server, or an empty string."""
 
     def push(self, branch: str, sha: str, *, expect: str = "") -> None:
         """Send it, never by force. Raises ServiceError with GitHub's own reason."""
+
+    def close(self) -> None:
+        """Remove what was made for this pass only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +192,15 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Everything that the pipeline acts through; ``github`` and ``repository`` may be absent."""
+    """Everything that the pipeline acts through; without GitHub or a repository two are absent.
+
+    The repository is opened only when a recipe needs it, and closed after.
+    """
 
     now: datetime
     parse_yaml: YamlParser
     checker: WorkflowChecker
     sandbox: Sandbox
-    repository: Repository | None = None
+    open_repository: Callable[[WorkflowRun], Repository] | None = None
     github: GitHub | None = None
     progress: Progress = field(default_factory=Quiet)

@@ -1,0 +1,243 @@
+"""Git through GitPython: a clone of the failing commit, or the user's own repository.
+
+Commits are made from blobs and trees, so that no hook, filter or configuration of the repository
+has a say and the work tree stays as it is. The token travels in the environment, never in an
+argument or a file.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from git import Git
+from git.exc import CommandError, GitCommandNotFound
+
+from orchestrator.edges.files import FolderTree, write_changes
+from orchestrator.errors import AccessDenied, Conflict, ServiceError, UsageError
+from orchestrator.model import FileChange
+
+BOT_NAME = "mcp-orchestrator"
+BOT_EMAIL = "mcp-orchestrator@users.noreply.github.com"
+
+_HARDENED = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.sshCommand": "false",
+    "core.autocrlf": "false",
+    "protocol.ext.allow": "never",
+    "protocol.file.allow": "never",
+    "submodule.recurse": "false",
+    "gc.auto": "0",
+}
+_FETCH_TIMEOUT = 600  # seconds
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class GitRepository:
+    """One repository on disk. ``prefix`` is the folder inside it that the tree starts from."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str], *, prefix: str = "", remote: str = "") -> None:
+        self._root = root
+        self._prefix = prefix
+        self._remote = remote
+        self._git = Git(root)
+        self._git.update_environment(**environ)
+        self._tree: FolderTree | None = None
+        self.head = ""
+
+    def tree(self) -> FolderTree:
+        """The work tree's files: tracked ones and new ones that git does not ignore."""
+        if self._tree is None:
+            listed = self._run("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
+            self._tree = FolderTree(self._root, filter(None, listed.split("\0")))
+        return self._tree
+
+    def dirty(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Those of ``paths`` with uncommitted changes."""
+        out = self._run("status", "--porcelain", "-z", "--no-renames", "--", *(f":(literal){p}" for p in paths))
+        return tuple(entry[3:] for entry in out.split("\0") if entry)
+
+    def apply(self, changes: Iterable[FileChange]) -> None:
+        """Write the changes into the work tree. All or none."""
+        write_changes(self._root, changes)
+
+    def commit(self, changes: Iterable[FileChange], *, branch: str, message: str) -> str:
+        """Commit onto a new ``branch`` made from the failing commit and return the SHA.
+
+        Raises Conflict when the branch exists with other content.
+        """
+        _check_branch(self._git, branch)
+        head = self.head or self._run("rev-parse", "--verify", "HEAD^{commit}").strip()
+        index = os.path.join(self._git_dir(), f"mcp-orchestrator-index-{os.getpid()}")
+        try:
+            with self._git.custom_environment(GIT_INDEX_FILE=index):
+                self._run("read-tree", head)
+                for change in changes:
+                    self._stage(change, head)
+                tree = self._run("write-tree").strip()
+        finally:
+            Path(index).unlink(missing_ok=True)
+        existing = self._run("for-each-ref", "--format=%(tree) %(objectname)", f"refs/heads/{branch}").split()
+        if existing:
+            if existing[0] == tree:
+                return existing[1]
+            raise Conflict(f"the branch {branch} exists with other content; delete it and run again")
+        author = {
+            "GIT_AUTHOR_NAME": BOT_NAME, "GIT_AUTHOR_EMAIL": BOT_EMAIL,
+            "GIT_COMMITTER_NAME": BOT_NAME, "GIT_COMMITTER_EMAIL": BOT_EMAIL,
+        }  # fmt: skip
+        with self._git.custom_environment(**author):
+            sha = self._run("commit-tree", tree, "-p", head, "-m", message).strip()
+        self._run("update-ref", f"refs/heads/{branch}", sha, "0" * 40)
+        return sha
+
+    def push(self, branch: str, sha: str, *, expect: str = "") -> None:
+        """Send ``sha`` as ``branch``, never by force.
+
+        ``expect`` is what the branch must still be at; when it moved, Conflict is raised. A
+        refusal raises ServiceError with the server's own words.
+        """
+        _check_branch(self._git, branch)
+        if expect:
+            seen = self._run("ls-remote", self._remote, f"refs/heads/{branch}").split()
+            if seen and seen[0] != expect:
+                raise Conflict(f"the branch {branch} moved while the mend was made; nothing was pushed")
+        self._run("push", "--no-verify", "--porcelain", self._remote, f"{sha}:refs/heads/{branch}")
+
+    def remote_branch(self, branch: str) -> str:
+        """The commit that ``branch`` is at on the server, or an empty string."""
+        seen = self._run("ls-remote", self._remote, f"refs/heads/{branch}").split()
+        return seen[0] if seen else ""
+
+    def close(self) -> None:
+        """Nothing to clean up for the user's own repository."""
+
+    def _stage(self, change: FileChange, head: str) -> None:
+        path = self._prefix + change.path
+        if change.after is None:
+            self._run("update-index", "--force-remove", "--", path)
+            return
+        known = self._run("ls-tree", "-z", head, "--", f":(top,literal){path}").split()
+        mode = known[0] if known and known[0] in {"100644", "100755"} else "100644"
+        handle, name = tempfile.mkstemp(prefix="blob-", dir=self._git_dir())
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(change.after)
+        try:
+            blob = self._run("hash-object", "-w", "--no-filters", name).strip()
+        finally:
+            Path(name).unlink(missing_ok=True)
+        self._run("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}")
+
+    def _git_dir(self) -> str:
+        return self._run("rev-parse", "--absolute-git-dir").strip()
+
+    def _run(self, *arguments: str) -> str:
+        try:
+            return str(self._git.execute(["git", *arguments], kill_after_timeout=_FETCH_TIMEOUT, strip_newline_in_stdout=False))
+        except GitCommandNotFound:
+            raise UsageError("git is not installed; install it and run again") from None
+        except CommandError as failed:
+            raise _refusal(arguments[0], str(failed.stdout or ""), str(failed.stderr or "")) from None
+
+
+class Clone(GitRepository):
+    """A fresh, shallow, throw-away clone of one commit."""
+
+    def close(self) -> None:
+        """Remove the clone."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def open_local(folder: Path) -> GitRepository:
+    """The user's repository that ``folder`` is in. Raises UsageError when there is none."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    folder = folder.resolve()
+    top = next((f for f in (folder, *folder.parents) if (f / ".git").exists()), folder)
+    repository = GitRepository(folder, _environment(top))
+    try:
+        prefix = repository._run("rev-parse", "--show-prefix").strip("\n")
+        head = repository._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}").strip()
+    except ServiceError as failed:
+        if "dubious ownership" in str(failed):
+            raise UsageError(f"{folder}: {failed}") from None
+        raise UsageError(f"{folder} is not a git repository with a commit; run `git init` and commit first") from None
+    repository._prefix = prefix
+    repository.head = head
+    return repository
+
+
+def clone(server_url: str, repository: str, sha: str, token: str) -> Clone:
+    """Fetch one commit of ``owner/name`` and check it out into a temporary folder.
+
+    The token is sent as the runner's checkout does, for this server only.
+    """
+    host = urlsplit(server_url)
+    credential = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    extra = {f"http.{host.scheme}://{host.netloc}/.extraheader": f"AUTHORIZATION: basic {credential}"} if token else {}
+    root = Path(tempfile.mkdtemp(prefix="mcp-orchestrator-clone-"))
+    made = Clone(root, _environment(root, extra), remote=f"{server_url.rstrip('/')}/{repository}.git")
+    try:
+        if not _SHA.fullmatch(sha):
+            raise ServiceError(f"{sha!r} is not a commit")
+        made._run("init", "--quiet", "--initial-branch", "mcp-orchestrator-base", ".")
+        made._run("fetch", "--quiet", "--depth", "1", "--no-tags", made._remote, sha)
+        made._run("checkout", "--quiet", "--detach", "FETCH_HEAD")
+        made.head = sha
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _environment(top: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    # In a container the folder often belongs to another account than ours.
+    settings = {**_HARDENED, **(extra or {}), "safe.directory": str(top)}
+    environ = {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "true",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "LC_ALL": "C.UTF-8",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+    }
+    for number, (key, value) in enumerate(settings.items()):
+        environ[f"GIT_CONFIG_KEY_{number}"] = key
+        environ[f"GIT_CONFIG_VALUE_{number}"] = value
+    return environ
+
+
+def _check_branch(git: Git, branch: str) -> None:
+    try:
+        git.execute(["git", "check-ref-format", "--branch", branch])
+    except CommandError:
+        raise ServiceError(f"{branch!r} is no valid branch name") from None
+
+
+def _refusal(verb: str, stdout: str, stderr: str) -> ServiceError:
+    # GitPython decorates both streams; GitHub's own words are in lines that begin with `remote:`
+    # and in the reason in brackets after `[remote rejected]`.
+    text = f"{stdout}\n{stderr}"
+    lines = [line.strip().strip("'") for line in text.splitlines()]
+    remote = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
+    remote = [line for line in remote if line.startswith(("error", "fatal", "-")) or "GH0" in line]
+    rejected = [line.split("(", 1)[1].rstrip(")") for line in lines if "[remote rejected]" in line and "(" in line]
+    if verb == "push" and rejected or remote:
+        reason = "; ".join(dict.fromkeys([*remote, *rejected]))
+        return AccessDenied(f"the push was refused: {reason}")
+    if "[rejected]" in text or "non-fast-forward" in text or "fetch first" in text:
+        return Conflict("the push was refused because the branch moved; nothing was overwritten")
+    if "403" in text or "Authentication failed" in text or "could not read Username" in text:
+        return AccessDenied(f"git {verb}: the token may not do this; it needs the permission contents: "
+                            + ("write" if verb == "push" else "read"))
+    last = next((line for line in lines if line.startswith(("fatal:", "error:", "stderr:"))), "")
+    return ServiceError(f"git {verb} failed: {(last or text.strip())[:300]}")

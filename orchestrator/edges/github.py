@@ -1,0 +1,257 @@
+"""GitHub's REST API through httpx: few calls, typed results, every refusal as one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import stamina
+
+from orchestrator import __version__
+from orchestrator.errors import AccessDenied, Conflict, NotFound, ServiceError
+from orchestrator.event import run_from_api
+from orchestrator.model import Job, Step, WorkflowRun
+from orchestrator.ports import PullRequest
+
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+_ATTEMPTS = 4
+_PAGE = 100
+
+
+class _Again(Exception):
+    """An answer that is worth another try."""
+
+    def __init__(self, message: str, response: httpx.Response | None = None) -> None:
+        super().__init__(message)
+        self.response = response
+
+
+class GitHubClient:
+    """One server, one token. Close it after use."""
+
+    def __init__(self, api_url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        headers = {
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
+            "User-Agent": f"mcp-orchestrator/{__version__}",
+        }
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._client = httpx.Client(
+            base_url=api_url.rstrip("/"), headers=headers, timeout=_TIMEOUT, follow_redirects=False, transport=transport
+        )
+        # Log archives lie on another host, which refuses (and must not see) the token.
+        self._storage = httpx.Client(timeout=_TIMEOUT, transport=transport)
+        self._default_branches: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+        self._storage.close()
+
+    # --- runs -----------------------------------------------------------------------------
+
+    def run(self, repository: str, run_id: int, attempt: int | None = None) -> WorkflowRun:
+        """A run at one attempt (the newest by default), with all its jobs."""
+        suffix = f"/attempts/{attempt}" if attempt else ""
+        found = run_from_api(self._get(f"/repos/{repository}/actions/runs/{run_id}{suffix}", needs="actions: read"))
+        return replace(found, jobs=self.jobs(found))
+
+    def runs(self, repository: str, *, status: str = "completed", limit: int = 30) -> list[WorkflowRun]:
+        """Recent runs, newest first, without their jobs."""
+        params = {"status": status, "per_page": str(min(limit, _PAGE))}
+        page = self._get(f"/repos/{repository}/actions/runs", needs="actions: read", params=params)
+        return [run_from_api(raw) for raw in page["workflow_runs"][:limit]]
+
+    def jobs(self, run: WorkflowRun) -> tuple[Job, ...]:
+        """All jobs of the run's attempt; those that never got a log come with their annotations."""
+        path = f"/repos/{run.repository}/actions/runs/{run.run_id}/attempts/{run.attempt}/jobs"
+        jobs = [_job(raw) for raw in self._pages(path, "jobs", needs="actions: read")]
+        return tuple(
+            replace(job, annotations=self._annotations(run.repository, job))
+            if job.conclusion in {"failure", "cancelled"} and not job.steps
+            else job
+            for job in jobs
+        )
+
+    def job_log(self, repository: str, job_id: int) -> Iterator[bytes] | None:
+        """One job's log in blocks, or ``None`` when GitHub has none (404) or no longer (410)."""
+        path = f"/repos/{repository}/actions/jobs/{job_id}/logs"
+        try:
+            answer = self._send("GET", path, needs="actions: read")
+        except NotFound:
+            return None
+        location = answer.headers.get("location")
+        if answer.status_code == 200:
+            return iter([answer.content])
+        if not location:
+            raise ServiceError(f"GET {path}: GitHub answered {answer.status_code} without a location")
+        return self._stream(location)
+
+    def rerun_failed_jobs(self, repository: str, run_id: int) -> None:
+        """Start the failed jobs of a run again."""
+        self._send("POST", f"/repos/{repository}/actions/runs/{run_id}/rerun-failed-jobs", needs="actions: write", json={})
+
+    # --- the repository ----------------------------------------------------------------------
+
+    def default_branch(self, repository: str) -> str:
+        """The name of the repository's default branch."""
+        if repository not in self._default_branches:
+            found = self._get(f"/repos/{repository}", needs="metadata: read")
+            self._default_branches[repository] = str(found["default_branch"])
+        return self._default_branches[repository]
+
+    def file(self, repository: str, path: str, ref: str) -> str | None:
+        """A text file at a ref, or ``None`` when it is not there."""
+        try:
+            answer = self._send(
+                "GET", f"/repos/{repository}/contents/{quote(path)}", needs="contents: read", params={"ref": ref}
+            )
+        except NotFound:
+            return None
+        raw = answer.json()
+        if not isinstance(raw, dict) or raw.get("type") != "file" or raw.get("encoding") != "base64":
+            return None
+        import base64
+
+        return base64.b64decode(raw["content"]).decode("utf-8", "replace")
+
+    # --- pull requests and issues --------------------------------------------------------------
+
+    def pull_requests(self, repository: str, *, head: str, base: str = "") -> list[PullRequest]:
+        """Open pull requests from ``head`` (``owner:branch``), optionally into ``base``."""
+        params = {"state": "open", "head": head, "per_page": str(_PAGE), **({"base": base} if base else {})}
+        found = self._get(f"/repos/{repository}/pulls", needs="pull-requests: read", params=params)
+        return [_pull_request(raw) for raw in found]
+
+    def open_pull_request(self, repository: str, *, title: str, body: str, head: str, base: str) -> PullRequest:
+        """Open one; Conflict when there is one already, AccessDenied when it may not."""
+        body_json = {"title": title, "body": body, "head": head, "base": base, "maintainer_can_modify": True}
+        answer = self._send("POST", f"/repos/{repository}/pulls", needs="pull-requests: write", json=body_json)
+        return _pull_request(answer.json())
+
+    def open_issue(self, repository: str, *, title: str, body: str, labels: Sequence[str]) -> str:
+        """Open an issue and return its address."""
+        sent = {"title": title, "body": body, "labels": list(labels)}
+        answer = self._send("POST", f"/repos/{repository}/issues", needs="issues: write", json=sent)
+        return str(answer.json()["html_url"])
+
+    # --- one exchange -------------------------------------------------------------------------
+
+    def _annotations(self, repository: str, job: Job) -> tuple[str, ...]:
+        path = f"/repos/{repository}/check-runs/{job.job_id}/annotations"
+        try:
+            found = self._get(path, needs="checks: read")
+        except ServiceError:
+            return ()  # a token without checks: read still sees the jobs and their logs
+        return tuple(str(raw.get("message") or "") for raw in found)
+
+    def _get(self, path: str, *, needs: str, params: Mapping[str, str] | None = None) -> Any:
+        return self._send("GET", path, needs=needs, params=params).json()
+
+    def _pages(self, path: str, key: str, *, needs: str) -> Iterator[Any]:
+        answer = self._send("GET", path, needs=needs, params={"per_page": str(_PAGE)})
+        while True:
+            yield from answer.json()[key]
+            following = answer.links.get("next", {}).get("url")
+            if not following:
+                return
+            answer = self._send("GET", following, needs=needs)
+
+    def _send(
+        self, method: str, path: str, *, needs: str, params: Mapping[str, str] | None = None, json: Any = None
+    ) -> httpx.Response:
+        # A write whose answer was lost may have been done, so only reads are tried again.
+        attempts = _ATTEMPTS if method == "GET" else 1
+        try:
+            for attempt in stamina.retry_context(on=_Again, attempts=attempts, wait_initial=0.5, wait_max=20, timeout=90):
+                with attempt:
+                    return self._once(method, path, needs, params, json)
+        except _Again as failed:
+            raise ServiceError(f"{method} {path}: {failed}; GitHub did not recover in {attempts} tries") from None
+        raise AssertionError("unreachable")
+
+    def _once(
+        self, method: str, path: str, needs: str, params: Mapping[str, str] | None, json: Any
+    ) -> httpx.Response:
+        try:
+            answer = self._client.request(method, path, params=params, json=json)
+        except httpx.TransportError as failed:
+            raise _Again(f"no answer ({failed})") from None
+        if answer.status_code in _RETRIED:
+            raise _Again(f"GitHub answered {answer.status_code}", answer)
+        if answer.status_code < 400:
+            return answer
+        raise _refusal(method, path, needs, answer)
+
+    def _stream(self, location: str) -> Iterator[bytes]:
+        try:
+            with self._storage.stream("GET", location, headers={"Accept-Encoding": "identity"}) as answer:
+                if answer.status_code in (404, 410):
+                    return
+                if answer.status_code >= 400:
+                    raise ServiceError(f"the log's storage answered {answer.status_code}", status=answer.status_code)
+                yield from answer.iter_bytes(65536)
+        except httpx.TransportError as failed:
+            raise ServiceError(f"the log broke off while it was read ({failed}); run again") from None
+
+
+def _refusal(method: str, path: str, needs: str, answer: httpx.Response) -> ServiceError:
+    try:
+        said = str(answer.json().get("message", ""))
+    except (ValueError, AttributeError):
+        said = answer.text[:200]
+    status = answer.status_code
+    what = f"{method} {path}: {status} {said}".rstrip()
+    if status == 401:
+        return AccessDenied(f"{what}; the token is not valid (any more): check the input `token`", status=status)
+    if status == 403 and answer.headers.get("x-ratelimit-remaining") == "0":
+        return ServiceError(f"{what}; the rate limit is used up until {answer.headers.get('x-ratelimit-reset')}", status=status)
+    if status == 403:
+        accepted = answer.headers.get("x-accepted-github-permissions", "").replace("=", ": ")
+        if "not permitted to create or approve pull requests" in said:
+            return AccessDenied(
+                f"{what} Allow it in the repository's Settings > Actions > General, or pass an App token", status=status
+            )
+        return AccessDenied(f"{what}; the token lacks the permission `{accepted or needs}`", status=status)
+    if status in (404, 410):
+        return NotFound(f"{what}; it is not there, or the token lacks `{needs}`", status=status)
+    if status in (409, 422):
+        errors = answer.json().get("errors") or []
+        details = "; ".join(str(e.get("message") or e) if isinstance(e, dict) else str(e) for e in errors)
+        return Conflict(f"{what}{': ' + details if details else ''}", status=status)
+    return ServiceError(what, status=status)
+
+
+def _job(raw: Mapping[str, Any]) -> Job:
+    return Job(
+        job_id=int(raw["id"]),
+        name=str(raw["name"]),
+        status=str(raw["status"]),
+        conclusion=raw.get("conclusion"),
+        steps=tuple(
+            Step(
+                number=int(step["number"]), name=str(step["name"]), status=str(step["status"]),
+                conclusion=step.get("conclusion"), started_at=step.get("started_at"), completed_at=step.get("completed_at"),
+            )
+            for step in raw.get("steps") or ()
+        ),
+        labels=tuple(raw.get("labels") or ()),
+        runner_name=raw.get("runner_name"),
+        started_at=raw.get("started_at"),
+        completed_at=raw.get("completed_at"),
+        html_url=raw.get("html_url"),
+    )  # fmt: skip
+
+
+def _pull_request(raw: Mapping[str, Any]) -> PullRequest:
+    return PullRequest(
+        number=int(raw["number"]), url=str(raw["html_url"]), head=str(raw["head"]["ref"]), base=str(raw["base"]["ref"]),
+        state=str(raw["state"]), body=str(raw.get("body") or ""),
+    )  # fmt: skip
+
+

@@ -1,0 +1,74 @@
+"""Markdown that is safe to show: job summary and pull request body.
+
+Nothing from a log can act here: it stands in fences longer than any it contains, mentions and
+references are broken, and HTML is escaped.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from orchestrator import __version__
+from orchestrator.model import Report, Verdict, WorkflowRun
+from orchestrator.redact import redact
+
+SUMMARY_LIMIT = 1_000_000  # bytes; GitHub drops the whole summary above 1 MiB
+BODY_LIMIT = 60_000  # characters; GitHub refuses bodies above 65,536
+_ZERO_WIDTH = "\u200b"
+
+
+def fence(text: str, language: str = "") -> str:
+    """A code block that its content can't leave."""
+    text = redact(text).replace("\r", "")
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
+
+
+def inline(text: str) -> str:
+    """One line of text in which no markdown, mention, reference or HTML can act."""
+    text = " ".join(redact(text).split())[:500]
+    text = html.escape(text, quote=False)
+    text = re.sub(r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", text)
+    return text.replace("@", f"@{_ZERO_WIDTH}").replace("://", f":{_ZERO_WIDTH}//")
+
+
+def summary(report: Report) -> str:
+    """The job summary."""
+    text = _template("summary.md.j2").render(report=report, root=report.root_cause, version=__version__)
+    return _cut(text, SUMMARY_LIMIT)
+
+
+def pull_request_body(verdict: Verdict, run: WorkflowRun) -> str:
+    """The pull request's description: cause, proof, change, verification, and how to turn this off."""
+    text = _template("pull_request.md.j2").render(
+        verdict=verdict, issue=verdict.change.planned.issue, fix=verdict.change.planned.fix, run=run, version=__version__
+    )
+    return _cut(text, BODY_LIMIT)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=False, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters.update(fence=fence, inline=inline)
+    return environment
+
+
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(name)
+
+
+def _cut(text: str, limit: int) -> str:
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - 100].decode("utf-8", "ignore") + "\n\n(cut here; the JSON report holds everything)\n"
