@@ -43,11 +43,11 @@ def splice(tree: Tree, splices: list[Splice]) -> list[FileChange]:
             raise ValueError(f"{path} is not a readable text file")
         text = before
         limit = len(text)
-        for part in sorted(parts, key=lambda p: (p.start, p.end), reverse=True):
-            if part.end > limit or text[part.start : part.end] != part.old:
-                raise ValueError(f"{path} does not read {part.old!r} where it should; nothing was changed")
-            text = text[: part.start] + part.new + text[part.end :]
-            limit = part.start
+        for start, end, old, new in sorted({(p.start, p.end, p.old, p.new) for p in parts}, reverse=True):
+            if end > limit or text[start:end] != old:
+                raise ValueError(f"{path} does not read {old!r} where it should; nothing was changed")
+            text = text[:start] + new + text[end:]
+            limit = start
         changes.append(FileChange(path=path, before=before.encode(), after=text.encode()))
     return changes
 
@@ -58,6 +58,7 @@ def _run_tool(
     command = Command(
         argv=operation.argv,
         requirement=operation.requirement,
+        cwd=operation.cwd,
         env=operation.env,
         network=operation.network,
         timeout=NETWORK_TIMEOUT if operation.network else 300.0,

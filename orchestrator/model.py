@@ -257,6 +257,7 @@ class Splice:
     """Replace ``path[start:end]`` (characters), which must read ``old``, by ``new``.
 
     ``route`` is the place in a YAML file below which the value may change, and nowhere else.
+    The same replacement may be given once for each of several routes that share it by an alias.
     """
 
     path: str
@@ -272,11 +273,13 @@ class ToolRun:
     """Run a tool in the sandbox and keep what it changed in ``claims`` (glob patterns).
 
     ``requirement`` is what ``uv tool run`` is asked for; ``argv[0]`` is the command in it.
+    It runs in the folder ``cwd``; claims are relative to the repository's root nevertheless.
     """
 
     requirement: str
     argv: tuple[str, ...]
     claims: tuple[str, ...]
+    cwd: str = "."
     network: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -290,6 +293,7 @@ class ToolCheck:
 
     requirement: str
     argv: tuple[str, ...]
+    cwd: str = "."
     network: bool = False
 
 

@@ -135,7 +135,7 @@ def _checked(change: Change, tree: Tree, ports: Ports) -> Verification:
 
 
 def _tool_check(check: ToolCheck, change: Change, tree: Tree, ports: Ports) -> Verification:
-    command = Command(argv=check.argv, requirement=check.requirement, network=check.network)
+    command = Command(argv=check.argv, requirement=check.requirement, cwd=check.cwd, network=check.network)
     with ports.sandbox.session(tree) as session:
         before = session.run(command)
     with ports.sandbox.session(tree, change.files) as session:
