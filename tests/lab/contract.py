@@ -31,7 +31,7 @@ UNDOCUMENTED = {
     ("get", "/repos/{owner}/{repo}/actions/runs/{run_id}/logs"): {410},
     ("get", "/repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}/logs"): {410},
     ("get", "/repos/{owner}/{repo}/actions/jobs/{job_id}/logs"): {410},
-    ("post", "/repos/{owner}/{repo}/pulls"): {404},
+    ("post", "/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches"): {422},
 }
 
 

@@ -44,7 +44,7 @@ class Gh:
     def __call__(self, *arguments: str, repo: str) -> subprocess.CompletedProcess[str]:
         environment = {
             **store.environment(), "HOME": str(self._directory), "GH_CONFIG_DIR": str(self._directory),
-            "GH_HOST": HOST, "GH_ENTERPRISE_TOKEN": self._token, "GH_TOKEN": self._token, "GH_NO_UPDATE_NOTIFIER": "1",
+            "GH_HOST": HOST, "GH_TOKEN": self._token, "GH_NO_UPDATE_NOTIFIER": "1",
             "NO_COLOR": "1", "GH_PAGER": "cat",
         }
         return subprocess.run(

@@ -22,7 +22,7 @@ class Registry:
         self._files: dict[str, tuple[str, bytes]] = {}
         self._wheels: dict[str, list[str]] = {}
         self._packuments: dict[str, dict[str, object]] = {}
-        self._failures, self._status, self._lock = 0, 503, threading.Lock()
+        self._failures, self._status, self._where, self._lock = 0, 503, "", threading.Lock()
         self.requests: list[tuple[str, int]] = []
         registry = self
 
@@ -33,6 +33,9 @@ class Registry:
             def do_GET(self) -> None:
                 status, kind, data = registry._answer(unquote(self.path.split("?")[0]))
                 registry.requests.append((self.path, status))
+                if status == 0:
+                    self.close_connection = True
+                    return
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
@@ -44,14 +47,14 @@ class Registry:
         self.index_url, self.npm_url = f"{self.url}/simple/", f"{self.url}/npm/"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
-    def fail_next(self, count: int, status: int = 503) -> None:
-        """Answer the next requests with an error."""
+    def fail_next(self, count: int, status: int = 503, path: str = "") -> None:
+        """Answer the next requests (whose path has `path` in it) with an error; status 0 hangs up instead."""
         with self._lock:
-            self._failures, self._status = count, status
+            self._failures, self._status, self._where = count, status, path
 
     def _answer(self, path: str) -> tuple[int, str, bytes]:
         with self._lock:
-            if self._failures > 0:
+            if self._failures > 0 and self._where in path:
                 self._failures -= 1
                 return self._status, "text/plain", b"Service Unavailable\n"
         project = re.fullmatch(r"/simple/([^/]+)/?", path)

@@ -76,7 +76,7 @@ def branch_rules(call: Call) -> Answer:
 def permission(call: Call) -> Answer:
     login = call.parameters["username"]
     level = call.repository.collaborators.get(login, "none" if call.repository.private else "read")
-    return Answer(200, {"permission": level, "role_name": level, "user": call.shapes.user(login)})
+    return Answer(200, {"permission": level, "role_name": level, "user": {**call.shapes.user(login), "role_name": level}})
 
 
 # --- pull requests

@@ -25,6 +25,10 @@ exit "$code"
 """
 
 
+# What act keeps beside the scripts of the steps.
+_FILES = r"event\.json|envs\.txt|outputcmd\.txt|pathcmd\.txt|statecmd\.txt|SUMMARY\.md"
+
+
 def _link_distribution(name: str, site: Path, seen: set[str]) -> None:
     """Make an installed distribution and what it needs importable in another environment."""
     name = re.sub(r"[-_.]+", "-", name).lower()
@@ -93,7 +97,7 @@ class Sandbox:
             return logs.script_path() + (f": line {int(line) - 1}" if line else "")
 
         return [
-            (re.compile(machine + r"/act/workflow/[\w.-]+?\.(?:sh|py)(?:: line (\d+))?"), script),
+            (re.compile(machine + rf"/act/workflow/(?!{_FILES})[\w.-]+(?:: line (\d+))?"), script),
             (re.compile(machine + r"/act/workflow"), "/home/runner/work/_temp/_runner_file_commands"),
             (re.compile(machine + r"/hostexecutor"), f"/home/runner/work/{name}/{name}"),
             (re.compile(machine + r"/tmp"), "/home/runner/work/_temp"),
