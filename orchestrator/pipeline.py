@@ -65,13 +65,18 @@ def diagnose(trigger: Trigger, logs: Iterable[JobLog], task: Task, ports: Ports)
     return replace(report, notes=() if scans else ("GitHub has no log of the failed jobs",)), scans
 
 
-def heal(trigger: Trigger, logs: Iterable[JobLog], task: Task, ports: Ports) -> Report:
-    """Diagnose, decide, mend on a copy, prove, publish. Whatever fails on the way is in the report."""
+def heal(trigger: Trigger, logs: Iterable[JobLog], task: Task, ports: Ports, *, focus: str = "") -> Report:
+    """Diagnose, decide, mend on a copy, prove, publish. Whatever fails on the way is in the report.
+
+    ``focus`` is the fingerprint of the issue to act on, when a person chose another than the
+    root cause.
+    """
     started = time.monotonic()
     if trigger.ignore:
         return Report(runs=_runs(trigger), issues=(), skipped=trigger.ignore)
     ports.progress.stage("reading the logs")
     report, scans = diagnose(trigger, logs, task, ports)
+    report = replace(report, issues=tuple(sorted(report.issues, key=lambda i: i.fingerprint != focus)))
     if report.root_cause is None:
         return report
     run = _run_of(trigger)
@@ -90,6 +95,19 @@ def heal(trigger: Trigger, logs: Iterable[JobLog], task: Task, ports: Ports) -> 
         if repository is not None:
             repository.close()
     return replace(report, duration_seconds=time.monotonic() - started)
+
+
+def heal_issue(
+    issue: WorkflowIssue, trigger: Trigger, logs: Iterable[JobLog], task: Task, ports: Ports
+) -> FixResult:
+    """Mend one issue of a run; a failure comes back as a result with its reason."""
+    report = heal(trigger, logs, task, ports, focus=issue.fingerprint)
+    if report.fixes:
+        return report.fixes[0]
+    decided = report.root_cause
+    if report.skipped or decided is None or decided.fingerprint != issue.fingerprint:
+        return FixResult(issue=issue, success=False, error_message=report.skipped or "the issue is not in these logs")
+    return FixResult(issue=decided, success=False, error_message=decided.decision_reason)
 
 
 def _mend(

@@ -34,9 +34,11 @@ def publish(
             return Publication(kind="report")
         case Mode.PATCH:
             return _patch(verdict, folder)
-        case Mode.APPLY | Mode.COMMIT:
+        case Mode.APPLY | Mode.COMMIT if ports.github is None:
             return _locally(verdict, mode, repository)
-        case Mode.PULL_REQUEST | Mode.PUSH:
+        case Mode.APPLY:
+            raise Unpublished("--mode apply is for local logs and a local repository; use commit, patch or pull-request")
+        case Mode.COMMIT | Mode.PULL_REQUEST | Mode.PUSH:
             try:
                 return _remotely(verdict, run, mode, repository, ports.github)
             except ServiceError as refused:
@@ -121,12 +123,16 @@ def _remotely(
             return Publication(kind="push", branch=run.head_branch, commit_sha=sha)
         note = "a pull request, because this mend wants a person's review"
     branch = branch_name(issue, run)
+    if mode is Mode.COMMIT:
+        sha = repository.commit(verdict.change.files, branch=branch, message=commit_message(verdict, run))
+        there = _push_branch(repository, branch, sha)
+        return Publication(kind="commit", branch=branch, commit_sha=there)
     owner = run.repository.split("/", 1)[0]
     existing = github.pull_requests(run.repository, head=f"{owner}:{branch}")
     if existing:
         return _published(existing[0], branch, "", "the pull request was open already")
     sha = repository.commit(verdict.change.files, branch=branch, message=commit_message(verdict, run))
-    _push_branch(repository, branch, sha)
+    sha = _push_branch(repository, branch, sha)
     try:
         opened = github.open_pull_request(
             run.repository, title=_printable(fix.title), body=pull_request_body(verdict, run), head=branch, base=run.head_branch
@@ -144,11 +150,13 @@ def _remotely(
     return _published(opened, branch, sha, note)
 
 
-def _push_branch(repository: Repository, branch: str, sha: str) -> None:
+def _push_branch(repository: Repository, branch: str, sha: str) -> str:
+    """Push unless it is there: the name says that it holds this mend of this commit, so an earlier
+    attempt was cut off after the push. Returns the branch's commit."""
     there = repository.remote_branch(branch)
     if not there:
         repository.push(branch, sha)
-    # A branch of this name holds this mend of this commit: an earlier attempt was cut off here.
+    return there or sha
 
 
 def _published(opened: PullRequest, branch: str, sha: str, note: str) -> Publication:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator import gates
 from orchestrator.model import (
@@ -42,12 +42,13 @@ def verify(change: Change, tree: Tree, ports: Ports, log: LogScan | None, workfl
     if forbidden:
         return Verdict(change=change, verification=(), failed="a safety rule forbids it: " + "; ".join(forbidden))
     climbed: list[Verification] = []
-    for step in (
+    rungs: tuple[Callable[[], Verification], ...] = (
         lambda: _parsed(change, ports),
         lambda: _checked(change, tree, ports),
         lambda: _replayed(change, tree, ports, log, workflow_path),
-    ):
-        outcome = step()
+    )
+    for climb in rungs:
+        outcome = climb()
         climbed.append(outcome)
         if outcome.passed is False:
             return Verdict(change=change, verification=tuple(climbed), failed=f"{outcome.rung}: {outcome.note}")
