@@ -14,9 +14,9 @@ from orchestrator.config import PATH as CONFIG_PATH
 from orchestrator.errors import UsageError
 from orchestrator.event import RED, judge
 from orchestrator.model import FixResult, Mode, Report, WorkflowIssue, WorkflowRun
-from orchestrator.monitor import sweep
 from orchestrator.pipeline import JobLog, diagnose, heal, heal_issue
 from orchestrator.settings import repository_from, server_from
+from orchestrator.sweep import sweep
 
 
 class Orchestrator:

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import wiring
-from orchestrator.config import PATH, Config
+from orchestrator.config import PATH
 from orchestrator.edges import runner
 from orchestrator.edges.github import GitHubClient
-from orchestrator.errors import NotFound, OrchestratorError, ServiceError, UsageError
+from orchestrator.errors import OrchestratorError, ServiceError, UsageError
 from orchestrator.event import from_workflow_run, judge
 from orchestrator.model import Report, Trigger
-from orchestrator.pipeline import heal
+from orchestrator.pipeline import Task, heal
 from orchestrator.report import files
 from orchestrator.report.json import dumps
 from orchestrator.report.markdown import summary
 from orchestrator.settings import ActionSettings, action_settings
+from orchestrator.sweep import sweep
 
+# Events without a run of their own: the recent runs are looked at instead.
+_SWEEPING = frozenset({"schedule", "workflow_dispatch", "repository_dispatch"})
 ISSUES = "https://github.com/mcp-orchestrator/mcp-orchestrator/issues"
 
 
@@ -57,24 +60,28 @@ def main(environ: Mapping[str, str]) -> int:
 def run(settings: ActionSettings, environ: Mapping[str, str]) -> Report:
     """One pass over the run that the event or the input names."""
     with wiring.remote(settings.server, environ, RunnerProgress()) as (ports, github):
+        if settings.run_id is None and settings.event_name in _SWEEPING:
+            repository = _required_repository(settings)
+            task = _task(settings, github, repository, github.default_branch(repository))
+            return sweep(repository, github, task, ports, set(), own_workflow=settings.own_workflow)
         trigger = _trigger(settings, github)
-        if trigger.ignore:
+        if trigger.ignore or trigger.run is None:
             return Report(runs=(trigger.run,) if trigger.run else (), issues=(), skipped=trigger.ignore)
-        config = _config(settings, trigger, github)
-        mode = settings.mode
-        task = wiring.remote_task(
-            config, mode, settings.report_dir, dry_run=settings.dry_run, max_reruns=settings.max_reruns
-        )
+        found = trigger.run
+        task = _task(settings, github, found.repository, found.default_branch or github.default_branch(found.repository))
         trigger = wiring.with_jobs(trigger, github)
-        assert trigger.run is not None
-        return heal(trigger, wiring.run_logs(trigger.run, github), task, ports)
+        return heal(trigger, wiring.run_logs(trigger.run or found, github), task, ports)
+
+
+def _required_repository(settings: ActionSettings) -> str:
+    if not settings.repository:
+        raise UsageError("no repository: give the input 'repository' (OWNER/NAME) or set GITHUB_REPOSITORY")
+    return settings.repository
 
 
 def _trigger(settings: ActionSettings, github: GitHubClient) -> Trigger:
     if settings.run_id is not None:
-        if not settings.repository:
-            raise UsageError("input 'run-id' needs the input 'repository' (OWNER/NAME)")
-        return judge(github.run(settings.repository, settings.run_id), own_workflow=settings.own_workflow)
+        return judge(github.run(_required_repository(settings), settings.run_id), own_workflow=settings.own_workflow)
     if settings.event_name != "workflow_run":
         return Trigger(
             ignore=f"the event {settings.event_name or 'unknown'!r} names no run; "
@@ -97,19 +104,20 @@ def _payload(path: Path | None) -> Mapping[str, Any]:
     return payload
 
 
-def _config(settings: ActionSettings, trigger: Trigger, github: GitHubClient) -> Config:
-    """The configuration on the default branch, never the failing branch's own."""
-    assert trigger.run is not None
-    repository, path = trigger.run.repository, settings.config or PATH
-    branch = trigger.run.default_branch or github.default_branch(repository)
+def _task(settings: ActionSettings, github: GitHubClient, repository: str, branch: str) -> Task:
+    """What to do, by the inputs and the configuration on the default branch, never a failing branch's own."""
+    path = settings.config or PATH
     try:
         text = github.file(repository, path, branch)
-    except (NotFound, ServiceError) as refused:
+    except ServiceError as refused:
         runner.warning(f"{path} was not read: {refused}")
         text = None
     if text is None and settings.config:
         raise UsageError(f"input 'config': there is no {path} on the branch {branch}")
-    return wiring.config_from_text(text, path)
+    return wiring.remote_task(
+        wiring.config_from_text(text, path), settings.mode, settings.report_dir,
+        dry_run=settings.dry_run, max_reruns=settings.max_reruns,
+    )  # fmt: skip
 
 
 def _tell(report: Report, settings: ActionSettings, environ: Mapping[str, str]) -> None:

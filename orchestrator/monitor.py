@@ -1,4 +1,4 @@
-"""Watches one repository: every sweep looks at its recent runs and heals the red ones once."""
+"""``orchestrator monitor``: sweeps a repository again and again, until interrupted."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import argparse
 import random
 import signal
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from orchestrator import wiring
@@ -17,44 +15,15 @@ from orchestrator.edges.github import GitHubClient
 from orchestrator.edges.logfile import LogFile
 from orchestrator.edges.terminal import TerminalProgress
 from orchestrator.errors import OrchestratorError, UsageError
-from orchestrator.event import judge
 from orchestrator.model import Mode, Report
-from orchestrator.pipeline import Task, heal
+from orchestrator.pipeline import Task
 from orchestrator.ports import Ports
 from orchestrator.report import files
 from orchestrator.report.json import dumps
 from orchestrator.settings import repository_from, server_from
+from orchestrator.sweep import sweep
 
 _JITTER = 0.1
-_RUNS = 30
-
-
-def sweep(repository: str, github: GitHubClient, task: Task, ports: Ports, seen: set[tuple[str, int]]) -> Report:
-    """One look at the recent runs. Every red run and attempt is handled once in a process.
-
-    Only a branch's newest run of a workflow counts: an older red one is history.
-    """
-    started = time.monotonic()
-    total = Report(runs=(), issues=())
-    newest: set[tuple[str, str]] = set()
-    for run in github.runs(repository, limit=_RUNS):
-        line = (run.path or run.workflow_name, run.head_branch)
-        if line in newest:
-            continue
-        newest.add(line)
-        trigger = judge(run)
-        if trigger.ignore or (run.run_id, run.attempt) in seen:
-            continue
-        ports.progress.stage(f"run {run.run_id} of {run.workflow_name} is red")
-        trigger = wiring.with_jobs(trigger, github)
-        assert trigger.run is not None
-        one = heal(trigger, wiring.run_logs(trigger.run, github), task, ports)
-        seen.add((run.run_id, run.attempt))
-        total = replace(
-            total, runs=(*total.runs, *one.runs), issues=(*total.issues, *one.issues),
-            fixes=(*total.fixes, *one.fixes), notes=(*total.notes, *one.notes), publication=one.publication,
-        )  # fmt: skip
-    return replace(total, duration_seconds=time.monotonic() - started)
 
 
 def command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

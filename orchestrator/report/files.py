@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from orchestrator.model import Report
@@ -15,4 +16,8 @@ def write(report: Report, folder: Path, text: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (SUCCESS if report.succeeded else FAILURE)
     path.write_text(text, "utf-8")
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        # A container runs as root in a workspace that later steps must be able to clean up.
+        os.chown(path, owner.st_uid, owner.st_gid)
     return path
