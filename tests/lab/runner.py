@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .world import Lab
 
 TIME_LIMIT = 240
+BASE_IMAGE = "python:3.13-slim"  # what a job's container is made of; the engine has it
 _STUB = {"success": "true", "failure": "exit 1"}
 
 
@@ -180,7 +181,7 @@ def _act(
         "--action-cache-path", str(box.cache), "--secret-file", str(secret_file), "--actor", run.actor,
         "--github-instance", lab.server_url.split("//")[1], "--env-file", os.devnull, "--var-file", os.devnull,
     ]
-    image = f"{engine.base}" if engine else "-self-hosted"
+    image = BASE_IMAGE if engine else "-self-hosted"
     for label in sorted(workflows.HOSTED_LABELS):
         command += ["-P", f"{label}={image}"]
     if engine:
