@@ -298,7 +298,8 @@ def _marked(line: str, rule: Rule) -> str:
         if found is None:
             continue
         shift = raw.rfind(text)
-        for start, end in sorted((found.span(n) for n, value in found.groupdict().items() if value), reverse=True):
+        spans = (found.span(number) for number in range(1, found.re.groups + 1) if found[number])
+        for start, end in sorted(spans, reverse=True):
             # Colours within the line part its text, so that only the captured words can be looked for.
             at = shift + start if shift >= 0 else raw.rfind(text[start:end])
             raw = b"".join((raw[:at], _OPEN.encode(), text[start:end], _CLOSE.encode(), raw[at + end - start :]))

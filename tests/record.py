@@ -91,7 +91,8 @@ def run(job: StepNode, folder: Path, path: str) -> Iterator[tuple[YamlNode, str,
         output, code = "", 0
         if script := step.text("run"):
             env = {"PATH": f"{path}:/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "CI": "true", "LANG": "C.UTF-8"}
-            extra = {key.value: value.value for key, value in (block.entries if (block := step.get("env")) else ())}
+            block = step.get("env")
+            extra = {key.value: value.value for key, value in (block.entries if block else ())}
             done = subprocess.run(
                 ["bash", "-e", "-c", script], cwd=folder / "repository" / (step.text("working-directory") or "."),
                 env={**keep, **env, **extra}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
