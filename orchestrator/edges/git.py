@@ -26,6 +26,12 @@ from orchestrator.model import FileChange
 BOT_NAME = "mcp-orchestrator"
 BOT_EMAIL = "mcp-orchestrator@users.noreply.github.com"
 
+_BOT = {
+    "GIT_AUTHOR_NAME": BOT_NAME,
+    "GIT_AUTHOR_EMAIL": BOT_EMAIL,
+    "GIT_COMMITTER_NAME": BOT_NAME,
+    "GIT_COMMITTER_EMAIL": BOT_EMAIL,
+}
 _HARDENED = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
@@ -89,11 +95,7 @@ class GitRepository:
             if existing[0] == tree:
                 return existing[1]
             raise Conflict(f"the branch {branch} exists with other content; delete it and run again")
-        author = {
-            "GIT_AUTHOR_NAME": BOT_NAME, "GIT_AUTHOR_EMAIL": BOT_EMAIL,
-            "GIT_COMMITTER_NAME": BOT_NAME, "GIT_COMMITTER_EMAIL": BOT_EMAIL,
-        }  # fmt: skip
-        with self._git.custom_environment(**author):
+        with self._git.custom_environment(**_BOT):
             sha = self._run("commit-tree", tree, "-p", head, "-m", message).strip()
         self._run("update-ref", f"refs/heads/{branch}", sha, "0" * 40)
         return sha
@@ -172,6 +174,14 @@ def open_local(folder: Path) -> GitRepository:
     repository._prefix = prefix
     repository.head = head
     return repository
+
+
+def create(folder: Path, *, message: str) -> None:
+    """Make a repository of a folder's files, with one commit on ``main``."""
+    repository = GitRepository(folder, {**_environment(folder.resolve()), **_BOT})
+    repository._run("init", "--quiet", "--initial-branch", "main", ".")
+    repository._run("add", "--all", ".")
+    repository._run("commit", "--quiet", "--no-verify", "--no-gpg-sign", "-m", message)
 
 
 def clone(server_url: str, repository: str, sha: str, token: str) -> Clone:
