@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from lab import Lab, lab_or_skip, store
 from lab.model import Repository, Token
 
@@ -71,8 +70,11 @@ def test_red_run_has_jobs_steps_and_logs_in_the_runners_format(lab: Lab, repo: R
     assert {job.key: job.conclusion for job in run.jobs} == {"build": "failure", "other": "success", "after": "skipped"}
     steps = run.job("build").steps
     assert [(step.number, step.name, step.conclusion) for step in steps] == [
-        (1, "Set up job", "success"), (2, "Run actions/checkout@v4", "success"), (3, "Run the program", "failure"),
-        (5, "Post Run actions/checkout@v4", "success"), (6, "Complete job", "success"),
+        (1, "Set up job", "success"),
+        (2, "Run actions/checkout@v4", "success"),
+        (3, "Run the program", "failure"),
+        (5, "Post Run actions/checkout@v4", "success"),
+        (6, "Complete job", "success"),
     ]
     text = lab.record(run).decode()
     assert text.startswith("\ufeff")
@@ -85,7 +87,9 @@ def test_red_run_has_jobs_steps_and_logs_in_the_runners_format(lab: Lab, repo: R
     assert "##[error]Process completed with exit code 1." in said
     assert str(lab.directory) not in text
     names = zipfile.ZipFile(io.BytesIO(lab.archive(run))).namelist()
-    assert {"0_build.txt", "build/1_Set up job.txt", "build/2_Run actionscheckout@v4.txt", "build/system.txt"} <= set(names)
+    assert {"0_build.txt", "build/1_Set up job.txt", "build/2_Run actionscheckout@v4.txt", "build/system.txt"} <= set(
+        names
+    )
     lab.event(run)  # held against GitHub's webhook schema
 
 
@@ -104,7 +108,10 @@ def test_logs_are_a_redirect_to_a_host_that_refuses_the_token(lab: Lab, repo: Re
         assert httpx.get(target, trust_env=False).content == lab.record(run, "build")
         assert api.get(address.format(run.job("after").id)).status_code == 404  # skipped: never had a log
         archive = api.get(f"/repos/octo/demo/actions/runs/{run.id}/attempts/1/logs")
-        assert zipfile.ZipFile(io.BytesIO(httpx.get(archive.headers["Location"], trust_env=False).content)).testzip() is None
+        assert (
+            zipfile.ZipFile(io.BytesIO(httpx.get(archive.headers["Location"], trust_env=False).content)).testzip()
+            is None
+        )
         run.logs_expired = True
         assert api.get(address.format(run.job("build").id)).status_code == 410
 
@@ -146,15 +153,30 @@ def push(directory: Path, name: str, text: str, branch: str) -> subprocess.Compl
     store.git(directory, "add", "--all")
     store.git(directory, "commit", "--quiet", "-m", "change")
     return subprocess.run(
-        ["git", "push", "origin", f"HEAD:{branch}"], cwd=directory, env=store.environment(), capture_output=True, text=True,
+        ["git", "push", "origin", f"HEAD:{branch}"],
+        cwd=directory,
+        env=store.environment(),
+        check=False,
+        capture_output=True,
+        text=True,
     )
 
 
 def test_pushes_are_refused_in_githubs_words(lab: Lab, tmp_path: Path) -> None:
-    rules = {"release": [{"type": "pull_request", "parameters": {
-        "dismiss_stale_reviews_on_push": False, "require_code_owner_review": False,
-        "require_last_push_approval": False, "required_approving_review_count": 1, "required_review_thread_resolution": False,
-    }}]}
+    rules = {
+        "release": [
+            {
+                "type": "pull_request",
+                "parameters": {
+                    "dismiss_stale_reviews_on_push": False,
+                    "require_code_owner_review": False,
+                    "require_last_push_approval": False,
+                    "required_approving_review_count": 1,
+                    "required_review_thread_resolution": False,
+                },
+            }
+        ]
+    }
     repo = lab.repository("octo/demo", FILES, protected=("main",), rulesets=rules)
     token = lab.token(repo, {"contents": "write"}, kind="actions")
     work = clone(lab, repo, token, tmp_path / "clone")
@@ -240,7 +262,9 @@ def test_lists_are_paged_with_links(lab: Lab, repo: Repository) -> None:
             address = answer.links.get("next", {}).get("url", "")
         assert titles == ["n4", "n3", "n2", "n1", "n0"]
         comment = api.post("/repos/octo/demo/issues/1/comments", json={"body": "hi"}).json()
-        assert api.patch(f"/repos/octo/demo/issues/comments/{comment['id']}", json={"body": "ho"}).json()["body"] == "ho"
+        assert (
+            api.patch(f"/repos/octo/demo/issues/comments/{comment['id']}", json={"body": "ho"}).json()["body"] == "ho"
+        )
         tip = lab.branches(repo)["main"]
         assert api.post(f"/repos/octo/demo/commits/{tip}/comments", json={"body": "note"}).status_code == 201
         found = api.get("/repos/octo/demo/contents/.github/workflows/ci.yml", params={"ref": "main"})
@@ -249,11 +273,18 @@ def test_lists_are_paged_with_links(lab: Lab, repo: Repository) -> None:
         assert api.get("/repos/octo/demo/collaborators/octocat/permission").json()["permission"] == "admin"
 
 
-@pytest.mark.parametrize(("steps", "extra", "words"), [
-    ("- uses: actions/upload-artifact@v3", "", "deprecated version of `actions/upload-artifact: v3`. Learn more: https://github.blog/changelog/2024-04-16"),
-    ("- uses: nobody/nothing@v1", "", "Unable to resolve action nobody/nothing, repository not found"),
-    ("- run: echo", "    RETIRED", "The macOS-13 based runner images are now retired."),
-])
+@pytest.mark.parametrize(
+    ("steps", "extra", "words"),
+    [
+        (
+            "- uses: actions/upload-artifact@v3",
+            "",
+            "deprecated version of `actions/upload-artifact: v3`. Learn more: https://github.blog/changelog/2024-04-16",
+        ),
+        ("- uses: nobody/nothing@v1", "", "Unable to resolve action nobody/nothing, repository not found"),
+        ("- run: echo", "    RETIRED", "The macOS-13 based runner images are now retired."),
+    ],
+)
 def test_the_service_refuses_before_a_runner_starts(lab: Lab, steps: str, extra: str, words: str) -> None:
     text = workflow(steps)
     if extra:
@@ -322,7 +353,29 @@ jobs:
     asked = [one for one in lab.requests if one.token == "actions"]
     assert [(one.method, one.status) for one in asked] == [("GET", 200), ("POST", 403)]
     with client(lab, lab.token(repo, {"actions": "write"})) as api:
-        assert api.post("/repos/octo/demo/actions/workflows/follow.yml/dispatches", json={"ref": "main"}).status_code == 422
+        assert (
+            api.post("/repos/octo/demo/actions/workflows/follow.yml/dispatches", json={"ref": "main"}).status_code
+            == 422
+        )
+
+
+def test_dispatch_schedule_and_a_checkout_of_another_ref(lab: Lab) -> None:
+    on = "{workflow_dispatch: {inputs: {word: {default: none}}}, schedule: [{cron: '0 4 * * *'}]}"
+    steps = (
+        "- uses: actions/checkout@v7\n  with: {ref: topic, path: sub}\n- run: cat sub/word.txt; echo ${{ inputs.word }}"
+    )
+    repo = lab.repository("octo/demo", {".github/workflows/w.yml": workflow(steps, on=on), "word.txt": "main\n"})
+    assert lab.push(repo, {"word.txt": "topical\n"}, branch="topic") is None
+    body = {"ref": "main", "inputs": {"word": "hello"}, "return_run_details": True}
+    with client(lab, lab.token(repo, {"actions": "write"})) as api:
+        answer = api.post("/repos/octo/demo/actions/workflows/w.yml/dispatches", json=body)
+        assert answer.status_code == 200
+    by_clock = lab.schedule(repo, "w.yml")
+    by_hand, second = lab.settle()
+    assert second is by_clock and by_hand.id == answer.json()["workflow_run_id"]
+    assert by_hand.conclusion == second.conclusion == "success", lab.record(by_hand).decode()
+    said = lab.record(by_hand).decode()
+    assert re.search(r"Z topical$", said, re.MULTILINE) and re.search(r"Z hello$", said, re.MULTILINE)
 
 
 def test_a_forks_run_is_read_only_and_names_no_pull_request(lab: Lab, repo: Repository) -> None:
@@ -382,3 +435,49 @@ def test_what_disagrees_with_githubs_document_is_reported(tmp_path: Path) -> Non
         with pytest.raises(AssertionError, match="do not agree"):
             lab.close()
         lab.contract.violations.clear()
+
+
+HEAL = """\
+name: Heal
+on:
+  workflow_run:
+    workflows: [CI]
+    types: [completed]
+permissions: {}
+jobs:
+  heal:
+    if: github.event.workflow_run.conclusion == 'failure'
+    runs-on: ubuntu-latest
+    permissions: {actions: write, checks: read, contents: write, pull-requests: write, issues: write}
+    steps:
+      - id: heal
+        uses: mcp-orchestrator/mcp-orchestrator@v1
+      - run: echo "status=${{ steps.heal.outputs.status }}"
+"""
+
+
+def heal_a_red_run(lab: Lab) -> None:
+    repo = lab.repository("octo/demo", {**FILES, ".github/workflows/heal.yml": HEAL})
+    lab.push(repo, {"x": "1"})
+    red, heal = lab.settle()[:2]
+    assert (red.conclusion, heal.conclusion) == ("failure", "success"), heal.report
+    said = lab.record(heal, "heal").decode()
+    assert "##[group]Run mcp-orchestrator/mcp-orchestrator@v1" in said
+    assert re.search(r" status=\w+$", said, re.MULTILINE)
+    asked = [(one.method, one.path, one.status) for one in lab.requests if one.token == "actions"]
+    assert ("GET", f"/repos/octo/demo/actions/jobs/{red.job('build').id}/logs", 302) in asked
+
+
+def test_our_action_runs_on_a_red_run(lab: Lab) -> None:
+    heal_a_red_run(lab)
+
+
+@pytest.mark.container
+def test_our_action_runs_in_its_container(tmp_path: Path) -> None:
+    from lab import engine
+
+    found = engine.start()
+    if found is None:
+        pytest.skip("no Docker engine")
+    with lab_or_skip(tmp_path, engine=found) as lab:
+        heal_a_red_run(lab)

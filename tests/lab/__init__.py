@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +15,12 @@ __all__ = ["DocumentUnavailable", "Lab", "LabUnavailable", "lab_or_skip"]
 
 @contextmanager
 def lab_or_skip(directory: Path, **options: Any) -> Iterator[Lab]:
-    """A lab for a test; the test is skipped, and says why, where a real part cannot be had."""
+    """A lab for a test; the test is skipped, and -ra says why, where a real part cannot be had."""
     import pytest
 
     try:
         lab = Lab(directory, **options)
     except (DocumentUnavailable, LabUnavailable) as error:
-        warnings.warn(pytest.PytestWarning(f"SKIPPED, the lab is missing a part: {error}"), stacklevel=2)
         pytest.skip(f"the lab is missing a part: {error}")
     with lab:
         yield lab

@@ -57,13 +57,15 @@ def _composite(metadata: Mapping[str, Any], box: Sandbox) -> dict[str, Any]:
         f"INPUT_{name.upper().replace(' ', '_')}": f"${{{{ inputs.{name} }}}}" for name in metadata.get("inputs") or {}
     }
     environment |= {key: str(value) for key, value in (metadata["runs"].get("env") or {}).items()}
-    script = "\n".join([
-        "import os, runpy, sys",
-        # The image has the project's tools on its PATH; here they are beside this Python.
-        f"os.environ['PATH'] = {str(Path(sys.executable).parent)!r} + os.pathsep + os.environ['PATH']",
-        f"sys.path.insert(0, {str(PROJECT)!r})",
-        f"runpy.run_path({str(PROJECT / 'entrypoint.py')!r}, run_name='__main__')",
-    ])
+    script = "\n".join(
+        [
+            "import os, runpy, sys",
+            # The image has the project's tools on its PATH; here they are beside this Python.
+            f"os.environ['PATH'] = {str(Path(sys.executable).parent)!r} + os.pathsep + os.environ['PATH']",
+            f"sys.path.insert(0, {str(PROJECT)!r})",
+            f"runpy.run_path({str(PROJECT / 'entrypoint.py')!r}, run_name='__main__')",
+        ]
+    )
     outputs = {
         name: {"description": one.get("description", name), "value": f"${{{{ steps.entry.outputs.{name} }}}}"}
         for name, one in (metadata.get("outputs") or {}).items()

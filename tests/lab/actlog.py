@@ -22,8 +22,14 @@ class Recorder:
     """The state of one attempt while act runs it."""
 
     def __init__(
-        self, run: Run, attempt: Attempt, document: Mapping[str, Any], permissions: Callable[[str], Mapping[str, str]],
-        clean: Callable[[str], str], started: Callable[[str], None], message: str,
+        self,
+        run: Run,
+        attempt: Attempt,
+        document: Mapping[str, Any],
+        permissions: Callable[[str], Mapping[str, str]],
+        clean: Callable[[str], str],
+        started: Callable[[str], None],
+        message: str,
     ):
         self.run, self.attempt, self.document, self.message = run, attempt, document, message
         self.permissions, self.clean, self.started = permissions, clean, started
@@ -81,8 +87,11 @@ class Recorder:
         """The simple expressions of names, inputs and environments; others stay as written."""
         run = self.run
         known = {
-            "github.ref_name": run.head_branch, "github.sha": run.sha, "github.run_id": str(run.id),
-            "github.repository": run.repository.full_name, "github.token": "***",
+            "github.ref_name": run.head_branch,
+            "github.sha": run.sha,
+            "github.run_id": str(run.id),
+            "github.repository": run.repository.full_name,
+            "github.token": "***",
             **{f"matrix.{name}": logs.scalar(value) for name, value in matrix.items()},
         }
 
@@ -92,7 +101,11 @@ class Recorder:
         return _EXPRESSION.sub(value, text)
 
     def _environment(self, job: Job, step: Mapping[str, Any]) -> dict[str, str]:
-        merged = {**(self.document.get("env") or {}), **(self._definition(job.key).get("env") or {}), **(step.get("env") or {})}
+        merged = {
+            **(self.document.get("env") or {}),
+            **(self._definition(job.key).get("env") or {}),
+            **(step.get("env") or {}),
+        }
         matrix = job.matrix
         return {key: self._fill(logs.scalar(value), matrix) for key, value in merged.items()}
 
@@ -120,7 +133,10 @@ class Recorder:
             return self._fill(str(step["name"]), matrix)
         if "uses" in step:
             return f"Run {step['uses']}"
-        return "Run " + self._fill(next((x for x in str(step.get("run", "")).splitlines() if x.strip()), ""), matrix).strip()
+        return (
+            "Run "
+            + self._fill(next((x for x in str(step.get("run", "")).splitlines() if x.strip()), ""), matrix).strip()
+        )
 
     @staticmethod
     def _finish(step: Step, result: str) -> None:
@@ -159,14 +175,22 @@ class Recorder:
             self._failed(job, step, definition, message, at)
 
     def _shell(self, job: Job, step: Mapping[str, Any]) -> str | None:
-        for holder in (step, *((x.get("defaults") or {}).get("run") or {} for x in (self._definition(job.key), self.document))):
+        for holder in (
+            step,
+            *((x.get("defaults") or {}).get("run") or {} for x in (self._definition(job.key), self.document)),
+        ):
             if holder.get("shell"):
                 return str(holder["shell"])
         return None
 
     def _uses(self, job: Job, step: Step, definition: Mapping[str, Any], at: int) -> None:
         matrix = job.matrix
-        inputs = {key: self._fill(logs.scalar(value), matrix) for key, value in (definition.get("with") or {}).items()}
+        defaults = logs.CHECKOUT_INPUTS if str(definition["uses"]).startswith("actions/checkout@") else {}
+        given = {
+            **(definition.get("with") or {}),
+            **{k: v for k, v in defaults.items() if k not in (definition.get("with") or {})},
+        }
+        inputs = {key: self._fill(logs.scalar(value), matrix) for key, value in given.items()}
         lines = logs.uses_header(str(definition["uses"]), inputs, self._environment(job, definition))
         if str(definition["uses"]).startswith("actions/checkout@"):
             run = self.run
@@ -183,10 +207,15 @@ class Recorder:
             if name in _LEVELS:
                 pairs = event.get("kvPairs") or {}
                 line = str(pairs.get("line", "1"))
-                job.annotations.append(Annotation(
-                    text, _LEVELS[name], pairs.get("file", ".github"), int(line) if line.isdigit() else 1,
-                    pairs.get("title", ""),
-                ))
+                job.annotations.append(
+                    Annotation(
+                        text,
+                        _LEVELS[name],
+                        pairs.get("file", ".github"),
+                        int(line) if line.isdigit() else 1,
+                        pairs.get("title", ""),
+                    )
+                )
         elif name not in _COMMANDS and name != "add-mask":
             step.write(self.clean(str(event["raw"]).rstrip("\n")), at)
         elif name == "add-mask":
@@ -197,7 +226,11 @@ class Recorder:
         if code:
             number = code[1] or code[2]
             container = str(definition.get("uses", "")).startswith(workflows.OUR_ACTION)
-            text = f"Docker run failed with exit code {number}" if container else f"Process completed with exit code {number}."
+            text = (
+                f"Docker run failed with exit code {number}"
+                if container
+                else f"Process completed with exit code {number}."
+            )
         else:
             text = self.clean(message)
         step.write(f"##[error]{text}", at)
@@ -224,7 +257,8 @@ class Recorder:
             if step.conclusion is None:
                 self._finish(step, "skipped" if step.status == "queued" else "failure")
         posts = [
-            (one, step) for one, step in zip(definitions, job.steps[1:], strict=False)
+            (one, step)
+            for one, step in zip(definitions, job.steps[1:], strict=False)
             if str(one.get("uses", "")).split("@")[0] in _WITH_POST and step.conclusion != "skipped"
         ]
         # Every step reserves a number for a post step, so these end just before the last.

@@ -58,7 +58,11 @@ def _document() -> dict[str, Any]:
         try:
             done = subprocess.run(
                 [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent"],
-                cwd=scratch, capture_output=True, text=True, timeout=180,
+                cwd=scratch,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=180,
             )
             packed = next(iter(scratch.glob("*.tgz")), None)
             if done.returncode or packed is None:
@@ -84,7 +88,8 @@ def _convert(node: Any) -> Any:
     # A property may itself be called "description": only keys of a schema are dropped.
     out = {
         key: {name: _convert(sub) for name, sub in value.items()}
-        if key == "properties" and isinstance(value, dict) else _convert(value)
+        if key == "properties" and isinstance(value, dict)
+        else _convert(value)
         for key, value in node.items()
         if key not in drop and not key.startswith("x-")
     }
@@ -182,8 +187,16 @@ class Contract:
         return found
 
     def check(
-        self, method: str, template: str | None, path: str, *, variables: Mapping[str, str] | None = None,
-        query: Iterable[tuple[str, str]] = (), request: Any = None, status: int, response: Any = None,
+        self,
+        method: str,
+        template: str | None,
+        path: str,
+        *,
+        variables: Mapping[str, str] | None = None,
+        query: Iterable[tuple[str, str]] = (),
+        request: Any = None,
+        status: int,
+        response: Any = None,
     ) -> list[str]:
         """Hold one exchange against the document; what disagrees is collected and returned."""
         what = f"{method} {path} -> {status}"

@@ -38,20 +38,37 @@ class Events:
         facts["paths"] = store.changed_paths(repo.git, old, new)
         title = store.commit_details(repo.git, new)["message"].strip().split("\n")[0]
         for path, source, document in self._sources(repo, new):
-            if document is None:
-                self._start(repo, path, source, "push", payload, branch or ref, new, ref, new, login, title)
-            elif "push" in (on := workflows.triggers(document)) and workflows.matches("push", on["push"], **facts):
+            if (
+                document is None
+                or "push" in (on := workflows.triggers(document))
+                and workflows.matches("push", on["push"], **facts)
+            ):
                 self._start(repo, path, source, "push", payload, branch or ref, new, ref, new, login, title)
 
     def create_pull(
-        self, repo: Repository, *, head: str, base: str, title: str, body: str | None, source: Repository, login: str,
-        kind: str, draft: bool = False,
+        self,
+        repo: Repository,
+        *,
+        head: str,
+        base: str,
+        title: str,
+        body: str | None,
+        source: Repository,
+        login: str,
+        kind: str,
+        draft: bool = False,
     ) -> PullRequest:
         issue = Issue(repo.next_number(), title, body, login)
         tips = store.refs(source.git)
         pull = PullRequest(
-            issue, head, source, base, tips[f"refs/heads/{head}"], store.refs(repo.git)[f"refs/heads/{base}"],
-            draft=draft, kind=kind,
+            issue,
+            head,
+            source,
+            base,
+            tips[f"refs/heads/{head}"],
+            store.refs(repo.git)[f"refs/heads/{base}"],
+            draft=draft,
+            kind=kind,
         )
         issue.pull = pull
         repo.issues[issue.number] = issue
@@ -82,24 +99,54 @@ class Events:
         for path, source, document in self._sources(repo, pull.merge_sha):
             on = workflows.triggers(document) if document else {}
             if "pull_request" in on and workflows.matches(
-                "pull_request", on["pull_request"], branch=pull.base, paths=changed, action=action,
+                "pull_request",
+                on["pull_request"],
+                branch=pull.base,
+                paths=changed,
+                action=action,
             ):
                 self._start(
-                    repo, path, source, "pull_request", payload, pull.head, pull.head_sha,
-                    f"refs/pull/{pull.number}/merge", pull.merge_sha, login, pull.title,
-                    head_repository=pull.head_repository, held=kind == "actions",
+                    repo,
+                    path,
+                    source,
+                    "pull_request",
+                    payload,
+                    pull.head,
+                    pull.head_sha,
+                    f"refs/pull/{pull.number}/merge",
+                    pull.merge_sha,
+                    login,
+                    pull.title,
+                    head_repository=pull.head_repository,
+                    held=kind == "actions",
                 )
 
     def dispatch(
-        self, repo: Repository, path: str, ref: str | None = None, inputs: Mapping[str, Any] | None = None,
+        self,
+        repo: Repository,
+        path: str,
+        ref: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
         actor: str = "octocat",
     ) -> Run | None:
         """workflow_dispatch; None when the file on the default branch does not have that trigger."""
         path = path if "/" in path else f"{_DIRECTORY}/{path}"
         ref = (ref or repo.default_branch).removeprefix("refs/heads/")
-        return self._by_hand(repo, path, ref, "workflow_dispatch", actor, webhooks.workflow_dispatch(
-            self.shapes, repo, path, f"refs/heads/{ref}", dict(inputs or {}), actor,
-        ))
+        return self._by_hand(
+            repo,
+            path,
+            ref,
+            "workflow_dispatch",
+            actor,
+            webhooks.workflow_dispatch(
+                self.shapes,
+                repo,
+                path,
+                f"refs/heads/{ref}",
+                dict(inputs or {}),
+                actor,
+            ),
+        )
 
     def schedule(self, repo: Repository, path: str, cron: str = "0 0 * * *") -> Run | None:
         """The clock strikes for a workflow with `on: schedule`."""
@@ -107,7 +154,9 @@ class Events:
         payload = webhooks.schedule(self.shapes, repo, cron, path)
         return self._by_hand(repo, path, repo.default_branch, "schedule", repo.owner, payload)
 
-    def _by_hand(self, repo: Repository, path: str, ref: str, event: str, actor: str, payload: dict[str, Any]) -> Run | None:
+    def _by_hand(
+        self, repo: Repository, path: str, ref: str, event: str, actor: str, payload: dict[str, Any]
+    ) -> Run | None:
         default = store.resolve(repo.git, repo.default_branch) or ""
         commit = store.resolve(repo.git, ref) or ""
         document = next((doc for name, _, doc in self._sources(repo, default) if name == path), None)
@@ -115,7 +164,19 @@ class Events:
             return None
         for name, source, found in self._sources(repo, commit):
             if name == path and found is not None:
-                return self._start(repo, path, source, event, payload, ref, commit, f"refs/heads/{ref}", commit, actor, found.get("name", path))
+                return self._start(
+                    repo,
+                    path,
+                    source,
+                    event,
+                    payload,
+                    ref,
+                    commit,
+                    f"refs/heads/{ref}",
+                    commit,
+                    actor,
+                    found.get("name", path),
+                )
         return None
 
     def completed(self, run: Run) -> None:
@@ -129,11 +190,24 @@ class Events:
         for path, source, document in self._sources(repo, tip):
             on = workflows.triggers(document) if document else {}
             if "workflow_run" in on and workflows.matches(
-                "workflow_run", on["workflow_run"], branch=run.head_branch, action="completed", workflow=run.name,
+                "workflow_run",
+                on["workflow_run"],
+                branch=run.head_branch,
+                action="completed",
+                workflow=run.name,
             ):
                 self._start(
-                    repo, path, source, "workflow_run", payload, repo.default_branch, tip,
-                    f"refs/heads/{repo.default_branch}", tip, run.actor, (document or {}).get("name", path),
+                    repo,
+                    path,
+                    source,
+                    "workflow_run",
+                    payload,
+                    repo.default_branch,
+                    tip,
+                    f"refs/heads/{repo.default_branch}",
+                    tip,
+                    run.actor,
+                    (document or {}).get("name", path),
                     depth=run.depth + 1,
                 )
 
@@ -155,7 +229,8 @@ class Events:
         found: set[str] = set()
         while True:
             more = {
-                key for key, job in jobs.items()
+                key
+                for key, job in jobs.items()
                 if key not in found and set(workflows.as_list(job.get("needs", []))) & (keys | found)
             }
             if not more:
@@ -184,15 +259,40 @@ class Events:
         return found
 
     def _start(
-        self, repo: Repository, path: str, source: str, event: str, payload: dict[str, Any], head_branch: str,
-        head_sha: str, ref: str, sha: str, actor: str, title: str, *, head_repository: Repository | None = None,
-        depth: int = 0, held: bool = False,
+        self,
+        repo: Repository,
+        path: str,
+        source: str,
+        event: str,
+        payload: dict[str, Any],
+        head_branch: str,
+        head_sha: str,
+        ref: str,
+        sha: str,
+        actor: str,
+        title: str,
+        *,
+        head_repository: Repository | None = None,
+        depth: int = 0,
+        held: bool = False,
     ) -> Run:
         workflow = self._workflow(repo, path, workflows.try_load(source))
         number = 1 + sum(run.workflow is workflow for run in repo.runs)
         run = Run(
-            repo, workflow, number, event, head_branch, head_sha, actor, payload, ref, sha, title, source,
-            head_repository or repo, depth=depth,
+            repo,
+            workflow,
+            number,
+            event,
+            head_branch,
+            head_sha,
+            actor,
+            payload,
+            ref,
+            sha,
+            title,
+            source,
+            head_repository or repo,
+            depth=depth,
         )
         # Since June 2026 a pull request made with GITHUB_TOKEN waits for a person's approval.
         run.attempts.append(Attempt(1, actor, *(("completed", "action_required") if held else ("queued", None))))

@@ -43,13 +43,24 @@ class Gh:
 
     def __call__(self, *arguments: str, repo: str) -> subprocess.CompletedProcess[str]:
         environment = {
-            **store.environment(), "HOME": str(self._directory), "GH_CONFIG_DIR": str(self._directory),
-            "GH_HOST": HOST, "GH_TOKEN": self._token, "GH_NO_UPDATE_NOTIFIER": "1",
-            "NO_COLOR": "1", "GH_PAGER": "cat",
+            **store.environment(),
+            "HOME": str(self._directory),
+            "GH_CONFIG_DIR": str(self._directory),
+            "GH_HOST": HOST,
+            "GH_TOKEN": self._token,
+            "GH_NO_UPDATE_NOTIFIER": "1",
+            "NO_COLOR": "1",
+            "GH_PAGER": "cat",
         }
         return subprocess.run(
-            [self._binary, *arguments, "-R", f"{HOST}/{repo}"], env=environment, cwd=self._directory,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+            [self._binary, *arguments, "-R", f"{HOST}/{repo}"],
+            env=environment,
+            cwd=self._directory,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     def close(self) -> None:

@@ -24,11 +24,15 @@ def push_policy(repository: Repository, token: Token) -> str:
         "app": ("a GitHub App", "`workflows` permission"),
         "pat": ("a Personal Access Token", "`workflow` scope"),
     }[token.kind]
-    return json.dumps({
-        "workflows": token.kind != "actions" and token.may("workflows", "write"),
-        "subject": subject, "scope": scope,
-        "protected": list(repository.protected), "rulesets": repository.rulesets,
-    })
+    return json.dumps(
+        {
+            "workflows": token.kind != "actions" and token.may("workflows", "write"),
+            "subject": subject,
+            "scope": scope,
+            "protected": list(repository.protected),
+            "rulesets": repository.rulesets,
+        }
+    )
 
 
 class GitHandler(BaseHTTPRequestHandler):
@@ -74,9 +78,11 @@ class GitHandler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         parts = unquote(url.path).strip("/").split("/")
         repository = self.lab.find_repository("/".join(parts[:2]).removesuffix(".git")) if len(parts) > 2 else None
-        service = parts[-1] if parts[-1].startswith("git-") else dict(
-            pair.split("=", 1) for pair in url.query.split("&") if "=" in pair
-        ).get("service", "")
+        service = (
+            parts[-1]
+            if parts[-1].startswith("git-")
+            else dict(pair.split("=", 1) for pair in url.query.split("&") if "=" in pair).get("service", "")
+        )
         token = self._token()
         writes = service == "git-receive-pack"
         if token is None and self.headers.get("Authorization"):
@@ -115,18 +121,31 @@ class GitHandler(BaseHTTPRequestHandler):
         return token.repository in (None, repository.full_name) and token.may("contents", "write")
 
     def _backend(self, repository: Repository, suffix: str, query: str, body: bytes, token: Token | None) -> bytes:
-        environment = store.environment({
-            "GIT_PROJECT_ROOT": str(repository.git), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": suffix,
-            "QUERY_STRING": query, "REQUEST_METHOD": self.command, "REMOTE_ADDR": "127.0.0.1",
-            "REMOTE_USER": token.login if token else "", "CONTENT_LENGTH": str(len(body)),
-            "CONTENT_TYPE": self.headers.get("Content-Type") or "",
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
-        })
+        environment = store.environment(
+            {
+                "GIT_PROJECT_ROOT": str(repository.git),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "PATH_INFO": suffix,
+                "QUERY_STRING": query,
+                "REQUEST_METHOD": self.command,
+                "REMOTE_ADDR": "127.0.0.1",
+                "REMOTE_USER": token.login if token else "",
+                "CONTENT_LENGTH": str(len(body)),
+                "CONTENT_TYPE": self.headers.get("Content-Type") or "",
+                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
+            }
+        )
         if token:
             environment["LAB_PUSH_POLICY"] = push_policy(repository, token)
         done = subprocess.run(
-            ["git", "http-backend"], input=body, env=environment, cwd=os.sep, capture_output=True, timeout=60,
+            ["git", "http-backend"],
+            input=body,
+            env=environment,
+            cwd=os.sep,
+            check=False,
+            capture_output=True,
+            timeout=60,
         )
         return done.stdout
 

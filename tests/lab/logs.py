@@ -16,9 +16,28 @@ BOM = "\ufeff"
 RUNNER_VERSION = "2.336.0"
 IMAGE_VERSION = "20261115.42.1"
 TOOLS = f"/opt/hostedtoolcache/Python/{platform.python_version()}/x64"
+# The runner prints an action's defaults too; for the most used action the lab does the same.
+CHECKOUT_INPUTS = {
+    "repository": "${{ github.repository }}",
+    "token": "***",
+    "ssh-strict": True,
+    "ssh-user": "git",
+    "persist-credentials": True,
+    "clean": True,
+    "sparse-checkout-cone-mode": True,
+    "fetch-depth": 1,
+    "fetch-tags": False,
+    "show-progress": True,
+    "lfs": False,
+    "submodules": False,
+    "set-safe-directory": True,
+}
 _SHELLS = {
-    "": "/usr/bin/bash -e {0}", "bash": "/usr/bin/bash --noprofile --norc -e -o pipefail {0}",
-    "sh": "/usr/bin/sh -e {0}", "python": "/usr/bin/python {0}", "pwsh": "/usr/bin/pwsh -command \". '{0}'\"",
+    "": "/usr/bin/bash -e {0}",
+    "bash": "/usr/bin/bash --noprofile --norc -e -o pipefail {0}",
+    "sh": "/usr/bin/sh -e {0}",
+    "python": "/usr/bin/python {0}",
+    "pwsh": "/usr/bin/pwsh -command \". '{0}'\"",
 }
 
 
@@ -58,30 +77,49 @@ def file_name(name: str) -> str:
 
 def system(job: Job, repository: str, workflow: str, ref: str) -> list[str]:
     return [
-        f"Requested labels: {', '.join(job.labels)}", f"Job defined at: {repository}/{workflow}@{ref}",
-        "Waiting for a runner to pick up this job...", "Job is waiting for a hosted runner to come online.",
+        f"Requested labels: {', '.join(job.labels)}",
+        f"Job defined at: {repository}/{workflow}@{ref}",
+        "Waiting for a runner to pick up this job...",
+        "Job is waiting for a hosted runner to come online.",
         f"Job is about to start running on the hosted runner: GitHub Actions {1000000 + job.id % 97}",
     ]
 
 
-def set_up(permissions: Mapping[str, str], actions: Sequence[str], job_name: str, failures: Sequence[str] = ()) -> list[str]:
+def set_up(
+    permissions: Mapping[str, str], actions: Sequence[str], job_name: str, failures: Sequence[str] = ()
+) -> list[str]:
     """The text of "Set up job"."""
     lines = [
-        f"Current runner version: '{RUNNER_VERSION}'", "##[group]Runner Image Provisioner", "Hosted Compute Agent",
-        "##[endgroup]", "##[group]Operating System", "Ubuntu", "24.04.3", "LTS", "##[endgroup]",
-        "##[group]Runner Image", "Image: ubuntu-24.04", f"Version: {IMAGE_VERSION}",
+        f"Current runner version: '{RUNNER_VERSION}'",
+        "##[group]Runner Image Provisioner",
+        "Hosted Compute Agent",
+        "##[endgroup]",
+        "##[group]Operating System",
+        "Ubuntu",
+        "24.04.3",
+        "LTS",
+        "##[endgroup]",
+        "##[group]Runner Image",
+        "Image: ubuntu-24.04",
+        f"Version: {IMAGE_VERSION}",
         "Included Software: https://github.com/actions/runner-images/blob/ubuntu24/20261115.42/images/ubuntu/Ubuntu2404-Readme.md",
         "Image Release: https://github.com/actions/runner-images/releases/tag/ubuntu24%2F20261115.42",
-        "##[endgroup]", "##[group]GITHUB_TOKEN Permissions",
+        "##[endgroup]",
+        "##[group]GITHUB_TOKEN Permissions",
         *(f"{_title(scope)}: {level}" for scope, level in sorted(permissions.items())),
-        "##[endgroup]", "Secret source: Actions", "Prepare workflow directory", "Prepare all required actions",
+        "##[endgroup]",
+        "Secret source: Actions",
+        "Prepare workflow directory",
+        "Prepare all required actions",
     ]
     if actions:
         lines.append("Getting action download info")
     lines += [f"##[error]{message}" for message in failures]
     if not failures:
         for action in dict.fromkeys(actions):
-            lines.append(f"Download action repository '{action}' (SHA:{uuid.uuid5(uuid.NAMESPACE_URL, action).hex + '0' * 8})")
+            lines.append(
+                f"Download action repository '{action}' (SHA:{uuid.uuid5(uuid.NAMESPACE_URL, action).hex + '0' * 8})"
+            )
         lines.append(f"Complete job name: {job_name}")
     return lines
 
@@ -95,8 +133,11 @@ def run_header(script: str, shell: str | None, environment: Mapping[str, Any]) -
     source = script.strip("\n").split("\n")
     first = next((line.strip() for line in source if line.strip()), "")
     return [
-        f"##[group]Run {first}", *(f"\x1b[36;1m{line}\x1b[0m" for line in source),
-        f"shell: {_SHELLS.get(shell or '', shell)}", *_environment(environment), "##[endgroup]",
+        f"##[group]Run {first}",
+        *(f"\x1b[36;1m{line}\x1b[0m" for line in source),
+        f"shell: {_SHELLS.get(shell or '', shell)}",
+        *_environment(environment),
+        "##[endgroup]",
     ]
 
 
@@ -117,15 +158,28 @@ def checkout(repository: str, ref: str, sha: str, message: str) -> list[str]:
     """A shortened form of what actions/checkout prints; act itself prints nothing for it."""
     work = "/home/runner/work/" + "/".join([repository.split("/")[1]] * 2)
     return [
-        f"Syncing repository: {repository}", "##[group]Getting Git version info", f"Working directory is '{work}'",
-        "[command]/usr/bin/git version", "git version 2.51.2", "##[endgroup]",
-        f"Deleting the contents of '{work}'", "##[group]Initializing the repository",
-        f"[command]/usr/bin/git init {work}", f"Initialized empty Git repository in {work}/.git/", "##[endgroup]",
+        f"Syncing repository: {repository}",
+        "##[group]Getting Git version info",
+        f"Working directory is '{work}'",
+        "[command]/usr/bin/git version",
+        "git version 2.51.2",
+        "##[endgroup]",
+        f"Deleting the contents of '{work}'",
+        "##[group]Initializing the repository",
+        f"[command]/usr/bin/git init {work}",
+        f"Initialized empty Git repository in {work}/.git/",
+        "##[endgroup]",
         "##[group]Fetching the repository",
-        "[command]/usr/bin/git -c protocol.version=2 fetch --no-tags --prune --no-recurse-submodules --depth=1 "
-        f"origin +{sha}:{ref.replace('refs/heads/', 'refs/remotes/origin/')}",
-        "##[endgroup]", "##[group]Checking out the ref", f"HEAD is now at {sha[:7]} {message.splitlines()[0]}",
-        "##[endgroup]", "[command]/usr/bin/git log -1 --format=%H", sha,
+        (
+            "[command]/usr/bin/git -c protocol.version=2 fetch --no-tags --prune --no-recurse-submodules --depth=1 "
+            f"origin +{sha}:{ref.replace('refs/heads/', 'refs/remotes/origin/')}"
+        ),
+        "##[endgroup]",
+        "##[group]Checking out the ref",
+        f"HEAD is now at {sha[:7]} {message.splitlines()[0]}",
+        "##[endgroup]",
+        "[command]/usr/bin/git log -1 --format=%H",
+        sha,
     ]
 
 

@@ -75,7 +75,8 @@ class Registry:
         stem = f"{_normal(name).replace('-', '_')}-{version}"
         needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
         content = {
-            **files, f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
+            **files,
+            f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
             f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: lab\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
         buffer, record = io.BytesIO(), ""
@@ -104,7 +105,8 @@ class Registry:
         found = self._packuments.setdefault(name, {"name": name, "dist-tags": {}, "versions": {}})
         found["dist-tags"]["latest"] = version  # type: ignore[index]
         found["versions"][version] = {  # type: ignore[index]
-            **manifest, "dist": {"tarball": self.url + file, "integrity": integrity, "shasum": hashlib.sha1(data).hexdigest()},
+            **manifest,
+            "dist": {"tarball": self.url + file, "integrity": integrity, "shasum": hashlib.sha1(data).hexdigest()},
         }
 
     def close(self) -> None:

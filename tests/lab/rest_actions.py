@@ -40,7 +40,8 @@ def _listed(call: Call, runs: list[Run]) -> Answer:
     query = call.query
     status = query.get("status")
     chosen = [
-        run for run in sorted(runs, key=lambda r: r.id, reverse=True)
+        run
+        for run in sorted(runs, key=lambda r: r.id, reverse=True)
         if (not status or (run.conclusion if status in _CONCLUSIONS else run.status) == status)
         and query.get("branch", run.head_branch) == run.head_branch
         and query.get("event", run.event) == run.event
@@ -53,7 +54,12 @@ def _listed(call: Call, runs: list[Run]) -> Answer:
 
 def _created(wanted: str, created: str) -> bool:
     """GitHub's date filter: `>=2026-01-01`, `2026-01-01..2026-02-01`, a day."""
-    for operator, holds in ((">=", created >= wanted[2:]), ("<=", created <= wanted[2:] + "~"), (">", created > wanted[1:]), ("<", created < wanted[1:])):
+    for operator, holds in (
+        (">=", created >= wanted[2:]),
+        ("<=", created <= wanted[2:] + "~"),
+        (">", created > wanted[1:]),
+        ("<", created < wanted[1:]),
+    ):
         if wanted.startswith(operator):
             return holds
     low, dots, high = wanted.partition("..")
@@ -219,7 +225,7 @@ def workflow_runs(call: Call) -> Answer:
 def dispatch(call: Call) -> Answer:
     found = _workflow(call)
     if "ref" not in call.body:
-        raise Refusal(422, "Invalid request.\n\n\"ref\" wasn't supplied.")
+        raise Refusal(422, 'Invalid request.\n\n"ref" wasn\'t supplied.')
     ref = str(call.body["ref"])
     run = call.lab.dispatch(call.repository, found.path, ref, call.body.get("inputs") or {}, actor=call.token.login)
     if run is None:

@@ -59,10 +59,15 @@ def get_ref(call: Call) -> Answer:
         raise not_found()
     kind = store.git(repo.git, "cat-file", "-t", sha)
     root = f"{call.shapes.api}/repos/{repo.full_name}/git"
-    return Answer(200, {
-        "ref": ref, "node_id": f"ref-{repo.id}-{ref}", "url": f"{root}/{ref}",
-        "object": {"sha": sha, "type": kind, "url": f"{root}/{kind}s/{sha}"},
-    })
+    return Answer(
+        200,
+        {
+            "ref": ref,
+            "node_id": f"ref-{repo.id}-{ref}",
+            "url": f"{root}/{ref}",
+            "object": {"sha": sha, "type": kind, "url": f"{root}/{kind}s/{sha}"},
+        },
+    )
 
 
 @route("GET", "R/rules/branches/{branch}", "metadata:read")
@@ -76,7 +81,9 @@ def branch_rules(call: Call) -> Answer:
 def permission(call: Call) -> Answer:
     login = call.parameters["username"]
     level = call.repository.collaborators.get(login, "none" if call.repository.private else "read")
-    return Answer(200, {"permission": level, "role_name": level, "user": {**call.shapes.user(login), "role_name": level}})
+    return Answer(
+        200, {"permission": level, "role_name": level, "user": {**call.shapes.user(login), "role_name": level}}
+    )
 
 
 # --- pull requests
@@ -95,8 +102,10 @@ def list_pulls(call: Call) -> Answer:
     state = query.get("state", "open")
     head = query.get("head", "")
     chosen = [
-        pull for pull in call.repository.pulls()
-        if state in ("all", pull.state) and query.get("base", pull.base) == pull.base
+        pull
+        for pull in call.repository.pulls()
+        if state in ("all", pull.state)
+        and query.get("base", pull.base) == pull.base
         # GitHub ignores a head filter that names no owner.
         and (":" not in head or head == f"{pull.head_repository.owner}:{pull.head}")
     ]
@@ -110,7 +119,8 @@ def create_pull(call: Call) -> Answer:
     repo, body = call.repository, call.body
     if call.token.kind == "actions" and not repo.allow_actions_to_create_pull_requests:
         raise Refusal(
-            403, "GitHub Actions is not permitted to create or approve pull requests.",
+            403,
+            "GitHub Actions is not permitted to create or approve pull requests.",
             docs="https://docs.github.com/rest/pulls/pulls#create-a-pull-request",
         )
     owner, _, head = str(body.get("head", "")).rpartition(":")
@@ -128,8 +138,15 @@ def create_pull(call: Call) -> Answer:
     if store.git(repo.git, "rev-list", "--count", f"{base}..{tips[f'refs/heads/{head}']}", check=False) == "0":
         raise invalid("PullRequest", code="custom", message=f"No commits between {base} and {head}")
     pull = call.lab.create_pull(
-        repo, head=head, base=base, title=str(body.get("title") or head), body=body.get("body"), source=source,
-        login=call.token.login, kind=call.token.kind, draft=bool(body.get("draft")),
+        repo,
+        head=head,
+        base=base,
+        title=str(body.get("title") or head),
+        body=body.get("body"),
+        source=source,
+        login=call.token.login,
+        kind=call.token.kind,
+        draft=bool(body.get("draft")),
     )
     shape = call.shapes.pull(repo, pull, full=True)
     return Answer(201, shape, {"Location": shape["url"]})
@@ -195,8 +212,10 @@ def list_issues(call: Call) -> Answer:
     query = call.query
     state, labels = query.get("state", "open"), [name for name in query.get("labels", "").split(",") if name]
     chosen = [
-        issue for issue in call.repository.issues.values()
-        if state in ("all", issue.state) and set(labels) <= set(issue.labels)
+        issue
+        for issue in call.repository.issues.values()
+        if state in ("all", issue.state)
+        and set(labels) <= set(issue.labels)
         and query.get("creator", issue.login) == issue.login
     ]
     chosen.sort(key=lambda issue: issue.number, reverse=query.get("direction", "desc") != "asc")

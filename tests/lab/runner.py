@@ -67,8 +67,13 @@ def _parse(lab: Lab, run: Run) -> tuple[str, dict[str, Any]]:
     scratch = lab.directory / f"validate-{run.id}.yml"
     scratch.write_text(run.source)
     done = subprocess.run(
-        [lab.act, "--validate", "--strict", "-W", str(scratch)], cwd=lab.directory, capture_output=True, text=True,
-        timeout=30, env={**store.environment(), "HOME": str(lab.directory), "ACT_DISABLE_VERSION_CHECK": "1"},
+        [lab.act, "--validate", "--strict", "-W", str(scratch)],
+        cwd=lab.directory,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**store.environment(), "HOME": str(lab.directory), "ACT_DISABLE_VERSION_CHECK": "1"},
     )
     scratch.unlink()
     if done.returncode:
@@ -80,13 +85,17 @@ def _parse(lab: Lab, run: Run) -> tuple[str, dict[str, Any]]:
     return "", document
 
 
-def _refuse(lab: Lab, run: Run, attempt: Attempt, document: Mapping[str, Any], key: str, why: workflows.ServiceRefusal) -> None:
+def _refuse(
+    lab: Lab, run: Run, attempt: Attempt, document: Mapping[str, Any], key: str, why: workflows.ServiceRefusal
+) -> None:
     definition = document["jobs"][key]
     job = Job(key, str(definition.get("name", key)), workflows.labels(definition), conclusion=why.conclusion)
     job.annotations = [Annotation(message) for message in why.messages]
     if why.runner:
         job.has_runner = job.has_log = True
-        job.system = [(time.time_ns(), text) for text in logs.system(job, run.repository.full_name, run.workflow.path, run.ref)]
+        job.system = [
+            (time.time_ns(), text) for text in logs.system(job, run.repository.full_name, run.workflow.path, run.ref)
+        ]
         step = Step("Set up job", 1, "completed", "failure", now(), now())
         granted = workflows.permissions(document, definition, run.repository.default_permissions)
         for text in logs.set_up(granted, workflows.remote_actions(definition), job.name, why.messages):
@@ -113,7 +122,9 @@ def _prepare(run: Run, document: Mapping[str, Any], stubs: Mapping[str, str], bo
 
 def _shell(wanted: str | None, box: Sandbox | None) -> str:
     command = {
-        None: "bash -e {0}", "bash": "bash --noprofile --norc -e -o pipefail {0}", "sh": "sh -e {0}",
+        None: "bash -e {0}",
+        "bash": "bash --noprofile --norc -e -o pipefail {0}",
+        "sh": "sh -e {0}",
         "python": "python3 {0}",
     }.get(wanted, wanted)
     return f"{box.step_shell} {command}" if box else str(command)
@@ -129,7 +140,9 @@ def _execute(lab: Lab, run: Run, attempt: Attempt, document: dict[str, Any], box
             _refuse(lab, run, attempt, document, key, why)
             stubs[key] = "failure"
     uses_ours = any(
-        use.startswith(workflows.OUR_ACTION) for key, job in document["jobs"].items() if key not in stubs
+        use.startswith(workflows.OUR_ACTION)
+        for key, job in document["jobs"].items()
+        if key not in stubs
         for use in workflows.remote_actions(job)
     )
     engine = lab.engine if uses_ours else None
@@ -147,7 +160,13 @@ def _execute(lab: Lab, run: Run, attempt: Attempt, document: dict[str, Any], box
     rules = box.cleaner(run.repository.full_name)
     details = store.commit_details(run.repository.git, run.sha)
     recorder = Recorder(
-        run, attempt, document, permissions, lambda text: cleaned(text, rules), job_started, details["message"] or run.title,
+        run,
+        attempt,
+        document,
+        permissions,
+        lambda text: cleaned(text, rules),
+        job_started,
+        details["message"] or run.title,
     )
     recorder.ignored = set(stubs)
     if set(document["jobs"]) - set(stubs):
@@ -162,8 +181,15 @@ def _execute(lab: Lab, run: Run, attempt: Attempt, document: dict[str, Any], box
 
 
 def _act(
-    lab: Lab, run: Run, attempt: Attempt, prepared: Mapping[str, Any], box: Sandbox, token: Token, engine: Any,
-    trusted: bool, recorder: Recorder,
+    lab: Lab,
+    run: Run,
+    attempt: Attempt,
+    prepared: Mapping[str, Any],
+    box: Sandbox,
+    token: Token,
+    engine: Any,
+    trusted: bool,
+    recorder: Recorder,
 ) -> None:
     repo = run.repository
     work = box.root / repo.name
@@ -176,10 +202,32 @@ def _act(
     secret_file.write_text("".join(f"{name}={json.dumps(value)}\n" for name, value in secrets.items()))
     secret_file.chmod(0o600)
     command = [
-        lab.act, run.event, "-W", str(box.root / "workflow.yml"), "-e", str(box.root / "event.json"), "--json",
-        "--verbose", "--rm", "--no-cache-server", "--concurrent-jobs", "1", "--pull=false", "--action-offline-mode",
-        "--action-cache-path", str(box.cache), "--secret-file", str(secret_file), "--actor", run.actor,
-        "--github-instance", lab.server_url.split("//")[1], "--env-file", os.devnull, "--var-file", os.devnull,
+        lab.act,
+        run.event,
+        "-W",
+        str(box.root / "workflow.yml"),
+        "-e",
+        str(box.root / "event.json"),
+        "--json",
+        "--verbose",
+        "--rm",
+        "--no-cache-server",
+        "--concurrent-jobs",
+        "1",
+        "--pull=false",
+        "--action-offline-mode",
+        "--action-cache-path",
+        str(box.cache),
+        "--secret-file",
+        str(secret_file),
+        "--actor",
+        run.actor,
+        "--github-instance",
+        lab.server_url.split("//")[1],
+        "--env-file",
+        os.devnull,
+        "--var-file",
+        os.devnull,
     ]
     image = BASE_IMAGE if engine else "-self-hosted"
     for label in sorted(workflows.HOSTED_LABELS):
@@ -194,8 +242,13 @@ def _act(
     if engine:
         environment["DOCKER_HOST"] = engine.host
     process = subprocess.Popen(
-        command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
+        command,
+        cwd=work,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     timer = threading.Timer(TIME_LIMIT, process.kill)
     timer.start()

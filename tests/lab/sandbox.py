@@ -79,11 +79,19 @@ class Sandbox:
         path = [str(self.tools / "bin"), "/usr/local/bin", "/usr/bin", "/bin"]
         if node and str(Path(node).parent) not in path:
             path.append(str(Path(node).parent))
-        base = store.environment({
-            "PATH": ":".join(path), "HOME": str(self.home), "GIT_PAGER": "cat", "PAGER": "cat",
-            "ACT_DISABLE_VERSION_CHECK": "1", "LANG": "C.UTF-8", "ImageOS": "ubuntu24", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_ROOT_USER_ACTION": "ignore",
-        })
+        base = store.environment(
+            {
+                "PATH": ":".join(path),
+                "HOME": str(self.home),
+                "GIT_PAGER": "cat",
+                "PAGER": "cat",
+                "ACT_DISABLE_VERSION_CHECK": "1",
+                "LANG": "C.UTF-8",
+                "ImageOS": "ubuntu24",
+                "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+                "PIP_ROOT_USER_ACTION": "ignore",
+            }
+        )
         drop = ("GIT_CONFIG_GLOBAL", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
         return {key: value for key, value in base.items() if key not in drop}
 

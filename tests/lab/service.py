@@ -95,7 +95,7 @@ class Call:
         size = max(1, min(100, int(self.query.get("per_page", 30))))
         number = max(1, int(self.query.get("page", 1)))
         last = max(1, -(-len(items) // size))
-        chosen = [shape(item) for item in items[(number - 1) * size: number * size]]
+        chosen = [shape(item) for item in items[(number - 1) * size : number * size]]
         links = []
         for rel, target in (("prev", number - 1), ("next", number + 1), ("last", last), ("first", 1)):
             if (rel in ("prev", "first") and number > 1) or (rel in ("next", "last") and number < last):
@@ -178,7 +178,9 @@ class RestHandler(BaseHTTPRequestHandler):
         if fault:
             answer = Answer(fault.status, fault.body, dict(fault.headers))
         else:
-            answer = self._answer(found, variables, token, dict(pairs), request, Shapes(base, self.lab.server_url), base + path)
+            answer = self._answer(
+                found, variables, token, dict(pairs), request, Shapes(base, self.lab.server_url), base + path
+            )
             # GraphQL is not part of the REST document; gh tries it and goes on without it.
             if path != "/graphql":
                 self._check(found, path, variables, pairs, request, answer)
@@ -200,20 +202,35 @@ class RestHandler(BaseHTTPRequestHandler):
         return None
 
     def _answer(
-        self, found: Route | None, variables: dict[str, str], token: Token | None, query: dict[str, str],
-        request: Any, shapes: Shapes, url: str,
+        self,
+        found: Route | None,
+        variables: dict[str, str],
+        token: Token | None,
+        query: dict[str, str],
+        request: Any,
+        shapes: Shapes,
+        url: str,
     ) -> Answer:
         try:
             if not self.headers.get("User-Agent"):
-                raise Refusal(403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.")
+                raise Refusal(
+                    403,
+                    "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.",
+                )
             if self.headers.get("Authorization") and token is None:
                 raise Refusal(401, "Bad credentials")
             if found is None:
                 raise not_found()
             repository = self._authorise(found, variables, token)
             call = Call(
-                self.lab, repository, variables, query, request if isinstance(request, dict) else {}, token,  # type: ignore[arg-type]
-                shapes, url,
+                self.lab,
+                repository,
+                variables,
+                query,
+                request if isinstance(request, dict) else {},
+                token,  # type: ignore[arg-type]
+                shapes,
+                url,
             )
             with repository.lock if repository else self.lab.lock:
                 answer = found.operation(call)
@@ -230,7 +247,10 @@ class RestHandler(BaseHTTPRequestHandler):
 
     def _authorise(self, found: Route, variables: dict[str, str], token: Token | None) -> Repository:
         if token and token.used >= token.limit:
-            refusal = Refusal(403, "API rate limit exceeded for installation ID 1. If you reach out to GitHub Support for help, please include the request ID.")
+            refusal = Refusal(
+                403,
+                "API rate limit exceeded for installation ID 1. If you reach out to GitHub Support for help, please include the request ID.",
+            )
             refusal.headers["Retry-After"] = str(int(self._reset() - time.time()))
             raise refusal
         if "owner" not in variables:
@@ -260,13 +280,24 @@ class RestHandler(BaseHTTPRequestHandler):
         return repository
 
     def _check(
-        self, found: Route | None, path: str, variables: dict[str, str], pairs: list[tuple[str, str]],
-        request: Any, answer: Answer,
+        self,
+        found: Route | None,
+        path: str,
+        variables: dict[str, str],
+        pairs: list[tuple[str, str]],
+        request: Any,
+        answer: Answer,
     ) -> None:
         body = self.lab.alter(path, answer.body) if self.lab.alter else answer.body
         self.lab.contract.check(
-            self.command, found.template if found else None, path, variables=variables, query=pairs,
-            request=request, status=answer.status, response=body,
+            self.command,
+            found.template if found else None,
+            path,
+            variables=variables,
+            query=pairs,
+            request=request,
+            status=answer.status,
+            response=body,
         )
 
     @staticmethod
@@ -278,11 +309,16 @@ class RestHandler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         limit, used = (token.limit, token.used) if token else (60, 0)
         headers = {
-            "Content-Type": "application/json; charset=utf-8", "X-GitHub-Media-Type": "github.v3; format=json",
+            "Content-Type": "application/json; charset=utf-8",
+            "X-GitHub-Media-Type": "github.v3; format=json",
             "X-GitHub-Request-Id": ":".join(secrets.token_hex(2).upper() for _ in range(5)),
-            "X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(max(0, limit - used)),
-            "X-RateLimit-Used": str(used), "X-RateLimit-Reset": str(self._reset()), "X-RateLimit-Resource": "core",
-            **answer.headers, "Content-Length": str(len(data)),
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(max(0, limit - used)),
+            "X-RateLimit-Used": str(used),
+            "X-RateLimit-Reset": str(self._reset()),
+            "X-RateLimit-Resource": "core",
+            **answer.headers,
+            "Content-Length": str(len(data)),
         }
         for name, value in headers.items():
             if not (name == "Content-Length" and answer.status in (204, 304)):
@@ -296,10 +332,14 @@ class RestHandler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         self.lab.requests.append(Exchange(self.command, f"blob:{path}", "", 0, "none"))
         if self.headers.get("Authorization"):
-            status, kind, data = 403, "application/xml", (
-                b"<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>AuthenticationFailed</Code><Message>Server failed "
-                b"to authenticate the request. Make sure the value of Authorization header is formed correctly including "
-                b"the signature.</Message></Error>"
+            status, kind, data = (
+                403,
+                "application/xml",
+                (
+                    b'<?xml version="1.0" encoding="utf-8"?><Error><Code>AuthenticationFailed</Code><Message>Server failed '
+                    b"to authenticate the request. Make sure the value of Authorization header is formed correctly including "
+                    b"the signature.</Message></Error>"
+                ),
             )
         elif (found := self.lab.blobs.get(path)) and found[0] > time.monotonic():
             status, kind, data = 200, found[1], found[2]

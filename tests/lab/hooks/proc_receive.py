@@ -33,7 +33,7 @@ def write_packets(packets):
 
 
 def git(*arguments):
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    done = subprocess.run(["git", *arguments], check=False, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
