@@ -77,7 +77,12 @@ class Result:
 
 
 class Session(Protocol):
-    """A throw-away copy of a tree, in which foreign code may run without rights or secrets."""
+    """A throw-away copy of a tree, in which foreign code may run without rights or secrets.
+
+    ``notes`` say in what the session differs from what was asked for.
+    """
+
+    notes: list[str]
 
     def run(self, command: Command) -> Result:
         """Run to the end or to the time limit; never raises for a failing command."""

@@ -173,16 +173,19 @@ def _replayed(change: Change, tree: Tree, ports: Ports, log: LogScan | None, pat
             rung=Rung.REPLAYED, passed=None, command=shown,
             note="not replayed: the step passes here even without the change",
         )
-    after, why = _run(replay, tree, change.files, ports)
+    notes: list[str] = []
+    after, why = _run(replay, tree, change.files, ports, notes)
     if why:
         return Verification(rung=Rung.REPLAYED, passed=None, command=shown, note=f"not replayed: {why}")
     return Verification(
         rung=Rung.REPLAYED, passed=after == 0, command=shown, before=before, after=after,
-        note="" if after == 0 else "the failing step still fails after the change",
+        note="; ".join(notes) if after == 0 else "the failing step still fails after the change",
     )
 
 
-def _run(replay: Replay, tree: Tree, overlay: Sequence[FileChange], ports: Ports) -> tuple[int, str]:
+def _run(
+    replay: Replay, tree: Tree, overlay: Sequence[FileChange], ports: Ports, notes: list[str] | None = None
+) -> tuple[int, str]:
     """The failing step's exit code; a reason when an earlier step keeps it from being reached."""
     with ports.sandbox.session(tree, overlay) as session:
         for script in replay.scripts:
@@ -193,6 +196,8 @@ def _run(replay: Replay, tree: Tree, overlay: Sequence[FileChange], ports: Ports
                 if script is not replay.scripts[-1] and not overlay:
                     return 0, f"the earlier step {script.name!r} fails here"
                 return result.exit_code, ""
+        if notes is not None:
+            notes += session.notes
     return 0, ""
 
 

@@ -122,6 +122,7 @@ class ProcessSession:
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }
         self._environments: dict[Environment, Path | str] = {}
+        self.notes: list[str] = []
 
     def run(self, command: Command) -> Result:
         """Run to the end or to the time limit; never raises for a failing command."""
@@ -174,9 +175,12 @@ class ProcessSession:
     def _make_environment(self, wanted: Environment) -> Path | str:
         folder = self._folder / "environments" / str(len(self._environments))
         make = [self._uv, "venv", "--quiet", str(folder), "--python"]
-        made = self._process([*make, wanted.python or "3"], self._copy, self._environ, 300.0)
+        # Where no Python can be downloaded, one at hand serves: a few retries would only cost time.
+        environ = {**self._environ, "UV_HTTP_RETRIES": "1"}
+        made = self._process([*make, wanted.python or "3"], self._copy, environ, 300.0)
         if made.exit_code != 0 and wanted.python not in ("", "3"):
-            made = self._process([*make, "3"], self._copy, self._environ, 300.0)
+            self.notes.append(f"Python {wanted.python} is not to be had here; another 3.x served")
+            made = self._process([*make, "3"], self._copy, environ, 300.0)
         if made.exit_code != 0:
             return f"no Python {wanted.python}: {_last_line(made.output)}"
         if wanted.packages:
