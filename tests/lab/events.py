@@ -214,7 +214,7 @@ class Events:
     def rerun(self, run: Run, only: set[str] | None, login: str) -> None:
         """The same run once more; jobs outside `only` keep their result."""
         kept = [] if only is None else [job for job in run.jobs if job.key not in only]
-        run.attempts.append(Attempt(run.attempt + 1, login, jobs=kept, only=only))
+        run.attempts.append(Attempt(run.attempt + 1, login, jobs=kept))
         self.queue.append(run)
 
     def approve(self, run: Run) -> None:

@@ -175,7 +175,6 @@ class Attempt:
     started_at: datetime = field(default_factory=now)
     updated_at: datetime = field(default_factory=now)
     jobs: list[Job] = field(default_factory=list)
-    only: set[str] | None = None  # the job keys a re-run runs again; None = all
 
 
 @dataclass(eq=False)

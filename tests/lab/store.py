@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 ZERO = "0" * 40
@@ -209,7 +209,3 @@ def checkout(bare: Path, directory: Path, commit: str, url: str, branch: str | N
     else:
         git(directory, "checkout", "--quiet", "--detach", "FETCH_HEAD")
     git(directory, "remote", "add", "origin", url)
-
-
-def names(paths: Iterable[tuple[str, str, str, str]]) -> list[str]:
-    return [path for _, _, _, path in paths]

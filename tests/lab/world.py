@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import secrets
 import subprocess
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from . import logs, rest_actions, rest_repository, runner, store, webhooks, workflows
 from .contract import Contract
@@ -76,7 +75,7 @@ class Lab(Events):
         self._servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -304,15 +303,11 @@ class Lab(Events):
     def settle(self, limit: int = 40) -> list[Run]:
         """Execute queued runs, and those that follow from them, until nothing is queued."""
         done: list[Run] = []
-        for _ in itertools.count():
-            if not self.queue:
-                return done
+        while self.queue:
             if len(done) >= limit:
                 raise RuntimeError(f"more than {limit} runs follow from one another")
             run = self.queue.pop(0)
             runner.execute(self, run)
             done.append(run)
             self.completed(run)
-        raise AssertionError("unreachable")
-
-    work = settle
+        return done
