@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -251,7 +252,8 @@ def _act(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    timer = threading.Timer(TIME_LIMIT, process.kill)
+    # The steps' processes are in act's session; one that hangs ends with it.
+    timer = threading.Timer(TIME_LIMIT, os.killpg, (process.pid, signal.SIGKILL))
     timer.start()
     try:
         assert process.stdout is not None
