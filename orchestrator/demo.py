@@ -28,7 +28,7 @@ def command(folder: Path) -> int:
     """Set up the repository in ``folder``, heal it on a new branch, and say where to look."""
     console = Console(highlight=False)
     repository = _prepare(folder)
-    console.print(Text.assemble(("A workflow went red. ", "bold"), f"Repository {repository}, log {EXAMPLE / 'run.log'}"))
+    console.print(Text.assemble(("A workflow went red. ", "bold"), f"Repository {repository}, log {EXAMPLE / 'run.log'}"), soft_wrap=True)
     with TerminalProgress() as progress, wiring.local(repository, os.environ, progress) as ports:
         task = wiring.local_task(wiring.config_from_folder(repository), Mode.COMMIT, folder)
         report = heal(Trigger(), open_logs(str(EXAMPLE / "run.log")), task, ports)
@@ -59,6 +59,6 @@ def _where(report: Report, repository: Path, path: Path, console: Console) -> in
         console.print(f"Report  {path}")
         return 2
     console.print(Text("What to look at", style="bold"))
-    console.print(f"  commit  git -C {repository} show {mended.publication.branch}")
-    console.print(f"  report  {path}")
+    console.print(f"  commit  git -C {repository} show {mended.publication.branch}", soft_wrap=True)
+    console.print(f"  report  {path}", soft_wrap=True)
     return 0

@@ -207,6 +207,7 @@ class LogScan:
 
     source: str
     job: Job | None
+    job_name: str
     matches: tuple[Match, ...]
     steps: tuple[StepTrace, ...]
     lines: int = 0

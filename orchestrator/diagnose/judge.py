@@ -35,6 +35,7 @@ class _Candidate:
     step: StepTrace
     believed: bool
     superseded: bool
+    job_name: str
     order: tuple[int, ...]
 
 
@@ -79,6 +80,7 @@ def _candidates(log: LogScan, rules: Mapping[str, Rule], position: int) -> Itera
             step=log.steps[min(match.step, len(log.steps) - 1)],
             believed=trusted,
             superseded=superseded,
+            job_name=log.job_name or _stem(log.source),
             order=tuple(int(part) for part in order),
         )
 
@@ -101,7 +103,7 @@ def _fill(template: str, captures: Mapping[str, str]) -> str:
 
 def _issue(candidate: _Candidate, run: WorkflowRun, now: datetime) -> WorkflowIssue:
     rule, match, step = candidate.rule, candidate.match, candidate.step
-    job_name = match.job.name if match.job else _stem(match.evidence.source)
+    job_name = candidate.job_name
     confidence = rule.confidence if candidate.believed else Confidence.LOW
     if not candidate.believed:
         decision, reason = Decision.DECLINE, (

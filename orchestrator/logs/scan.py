@@ -22,6 +22,7 @@ _RUN = b"##[group]Run "
 _END = b"##[endgroup]"
 _ERROR = b"##[error]"
 _POST = b"Post job cleanup."
+_JOB_NAME = b"Complete job name: "
 
 
 class _Steps:
@@ -31,6 +32,7 @@ class _Steps:
         self.steps = [StepTrace(ordinal=0, name="Set up job", first_line=1)]
         self.zone = Zone.RUNNER
         self.echo = False
+        self.job_name = ""
         self._script: list[str] = []
         self._in_script = False
 
@@ -70,6 +72,8 @@ class _Steps:
             self._update(failed=True, exit_code=code)
         elif line.startswith(_POST):
             self.zone = Zone.POST
+        elif self.zone is Zone.RUNNER and line.startswith(_JOB_NAME):
+            self.job_name = line[len(_JOB_NAME) :].decode("utf-8", "replace").strip()
         return True
 
     def zone_of(self, line: bytes) -> Zone:
@@ -126,6 +130,7 @@ def scan(blocks: Iterable[bytes], matcher: Matcher, *, source: str, job: Job | N
         job=job,
         matches=tuple(matches),
         steps=tuple(steps.steps),
+        job_name=job.name if job else steps.job_name,
         lines=number,
         bytes=size,
         last_error=last_error,

@@ -60,6 +60,7 @@ def _cause(issue: WorkflowIssue) -> RenderableType:
         *(_evidence(one) for one in issue.evidence[:1]),
         Text(),
         decision,
+        Text(),
     ]
     if issue.advice and issue.decision != Decision.FIX:
         rows.append(Padding(Text(printable(issue.advice)), (0, 2)))
@@ -78,7 +79,7 @@ def _evidence(evidence: Evidence) -> RenderableType:
 
 
 def _fix(fix: FixResult) -> RenderableType:
-    rows: list[RenderableType] = [Text(), Text.assemble(("Mend  ", "bold"), printable(fix.title))]
+    rows: list[RenderableType] = []
     if fix.diff:
         rows.append(Padding(Syntax(redact(fix.diff), "diff", background_color="default", word_wrap=True), (1, 2)))
     table = Table.grid(padding=(0, 2))
