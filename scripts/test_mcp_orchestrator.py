@@ -40,14 +40,16 @@ class Report:
     def pytest_runtest_logreport(self, report: Any) -> None:
         # A test makes up to three reports; the gravest one counts. An expected failure (xfail) is
         # reported as skipped, and a failure outside the test itself is an error.
-        self.durations[report.nodeid] += report.duration
+        # The id of a test outside the project has no path.
+        test = report.location[0] + report.nodeid if report.nodeid.startswith("::") else report.nodeid
+        self.durations[test] += report.duration
         outcome = report.outcome
         if outcome == "failed" and report.when != "call":
             outcome = "errors"
         gravity = ("", "passed", "skipped", "failed", "errors")
-        known = self.outcomes.get(report.nodeid, "")
+        known = self.outcomes.get(test, "")
         if gravity.index(outcome) > gravity.index(known):
-            self.outcomes[report.nodeid] = outcome
+            self.outcomes[test] = outcome
 
     def pytest_sessionfinish(self, session: Any, exitstatus: int) -> None:
         # Processes that run a share of the tests (xdist) report to the one that is writing here.
