@@ -35,6 +35,7 @@ MAJORS = {
     "actions/upload-artifact": 7,
     "actions/download-artifact": 8,
     "actions/cache": 5,
+    "actions/create-github-app-token": 3,
 }
 OUR_ACTION = "mcp-orchestrator/mcp-orchestrator"
 HOSTED_LABELS = {"ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04", "ubuntu-26.04", "ubuntu-slim"}
