@@ -6,6 +6,7 @@ Pure. Everything that is missing or unknown counts as untrusted.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.model import Trigger, WorkflowRun
@@ -26,7 +27,10 @@ def from_workflow_run(payload: Mapping[str, Any], *, own_workflow: str = "") -> 
     raw = payload.get("workflow_run")
     if not isinstance(raw, Mapping) or "id" not in raw:
         return Trigger(ignore="the event has no workflow_run; trigger this action on workflow_run")
-    return judge(run_from_api(raw), own_workflow=own_workflow)
+    run = run_from_api(raw)
+    # Inside workflow_run the repository is abridged; the event's own has the default branch.
+    branch = str((payload.get("repository") or {}).get("default_branch") or run.default_branch)
+    return judge(replace(run, default_branch=branch), own_workflow=own_workflow)
 
 
 def judge(run: WorkflowRun, *, own_workflow: str = "") -> Trigger:
