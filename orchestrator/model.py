@@ -303,15 +303,16 @@ class Fix:
     """A mend as a value. Nothing is written until it is applied to a throw-away copy.
 
     ``permission`` is the one narrow scope that gate 3 may let through, as ``job:scope: level``.
+    ``recipe`` is filled in by the plan, from the rule that asked for it.
     """
 
     title: str
-    recipe: str
     safety: Safety
     operations: tuple[Operation, ...]
     checks: tuple[ToolCheck, ...] = ()
     explanation: str = ""
     permission: str = ""
+    recipe: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

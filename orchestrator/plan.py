@@ -99,4 +99,4 @@ def _mend(
     if isinstance(outcome, Declined):
         decision = Decision.DECLINE if outcome.unsafe else Decision.GUIDANCE
         return _decide(root, decision, outcome.reason), None
-    return _decide(root, Decision.FIX, outcome.title), outcome
+    return _decide(root, Decision.FIX, outcome.title), replace(outcome, recipe=rule.recipe)

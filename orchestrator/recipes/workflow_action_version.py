@@ -65,7 +65,6 @@ def recipe(issue: WorkflowIssue, context: Context) -> Fix | Declined:
     targets = ", ".join(f"{a} to v{table[a]['target']}" for a in sorted({u.action for u in removed}))
     return Fix(
         title=f"Move {targets}",
-        recipe="workflow-action-version",
         safety=Safety.REVIEW if hazards or any(table[u.action].get("review") for u in removed) else Safety.SAFE,
         operations=tuple(splices),
         explanation=" ".join([*notes, *hazards]),

@@ -56,7 +56,6 @@ def recipe(issue: WorkflowIssue, context: Context) -> Fix | Declined:
     notes += [str(note) for label in labels if (note := table[label].get("note"))]
     return Fix(
         title="Move " + ", ".join(f"{label} to {table[label]['to']}" for label in labels),
-        recipe="workflow-runner-image",
         safety=Safety.REVIEW if any(table[label].get("review") for label in labels) else Safety.SAFE,
         operations=tuple(splices),
         explanation=" ".join(dict.fromkeys(notes)),
