@@ -28,6 +28,7 @@ from case import MemoryTree
 
 WORK = "/home/runner/work/project/project"
 _HOST = re.compile(r"(?<=//)(?!registry\.example)[\w.-]*(?:pypi|npmjs|pythonhosted|crates|golang|maven)[\w.-]*")
+_LIBRARY = re.compile(r"(?<![\w/])/\S*?/lib/python(3\.\d+)/")
 _FIND_LINKS = re.compile(r"^Looking in (?:links|indexes): .*\n", re.MULTILINE)
 
 
@@ -98,13 +99,16 @@ def run(job: StepNode, folder: Path, path: str) -> Iterator[tuple[YamlNode, str,
                 env={**keep, **env, **extra}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
             )  # fmt: skip
             output, code = done.stdout.decode("utf-8", "replace"), done.returncode
-        yield step, _impersonal(output, folder), code
+        yield step, _impersonal(output, folder, path), code
         if code:
             return
 
 
-def _impersonal(output: str, folder: Path) -> str:
+def _impersonal(output: str, folder: Path, path: str) -> str:
     output = _FIND_LINKS.sub("", output.replace(str(folder / "repository"), WORK).replace(str(folder), "/home/runner"))
+    output = _LIBRARY.sub(r"/opt/hostedtoolcache/Python/\1/x64/lib/python\1/", output)
+    if path:
+        output = output.replace(str(Path(path).parent), "/opt/hostedtoolcache/tools")
     return _HOST.sub("registry.example", output)
 
 

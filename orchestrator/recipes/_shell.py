@@ -1,0 +1,70 @@
+"""The simple commands of a ``run:`` script, as far as they can be read without a shell.
+
+Enough to answer "which tool is called with which arguments"; a word that a shell would expand is
+left as it stands, so that a recipe can see it and decline.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+Words = tuple[str, ...]
+
+_CONTINUED = re.compile(r"\\\r?\n[ \t]*")
+_OPERATORS = frozenset(";&|<>()")
+_PREFIXES = frozenset({"if", "!", "then", "else", "do", "time", "exec", "command", "sudo", "{"})
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+# Front ends that run another tool, and their options that take a value.
+_RUNNERS = (
+    ("uv", "run"), ("uv", "tool", "run"), ("uvx",), ("pipx", "run"), ("poetry", "run"), ("pdm", "run"),
+    ("hatch", "run"), ("npx",), ("pnpm", "exec"), ("pnpm", "dlx"), ("yarn", "exec"), ("yarn", "dlx"), ("bunx",),
+)  # fmt: skip
+_VALUED = frozenset({"--with", "--group", "--extra", "--python", "-p", "--package", "--project", "--directory", "--env-file"})
+
+
+def commands(script: str) -> Iterator[Words]:
+    """Each simple command's words. What follows a redirection is dropped."""
+    for line in _CONTINUED.sub(" ", script).splitlines():
+        reader = shlex.shlex(line, posix=True, punctuation_chars="".join(_OPERATORS))
+        reader.whitespace_split = True
+        reader.commenters = ""
+        words: list[str] = []
+        redirected = False
+        try:
+            for word in reader:
+                if word.startswith("#"):
+                    break
+                if set(word) <= _OPERATORS:
+                    redirected = word[0] in "<>"
+                    if not redirected:
+                        yield from _bare(words)
+                        words = []
+                elif not redirected:
+                    words.append(word)
+        except ValueError:  # a quotation over several lines
+            continue
+        yield from _bare(words)
+
+
+def _bare(words: list[str]) -> Iterator[Words]:
+    while words and (words[0] in _PREFIXES or _ASSIGNMENT.match(words[0])):
+        words = words[1:]
+    if words:
+        yield tuple(words)
+
+
+def program(words: Words) -> Words:
+    """The tool and its arguments without the front end that starts it (``python -m``, ``uv run`` …)."""
+    if re.fullmatch(r"python[\d.]*", words[0]) and words[1:2] == ("-m",):
+        return program(words[2:]) if len(words) > 2 else words
+    for runner in _RUNNERS:
+        if words[: len(runner)] == runner:
+            rest = words[len(runner) :]
+            while rest and rest[0].startswith("-"):
+                rest = rest[2:] if rest[0] in _VALUED else rest[1:]
+            return program(rest) if rest else words
+    if words[:2] == ("uv", "pip"):
+        return words[1:]
+    return words
