@@ -7,6 +7,7 @@ that a pattern surely matches is searched again for its named groups.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -35,6 +36,18 @@ def _options() -> re2.Options:
     return options
 
 
+# Escapes and character classes as they are; the anchors outside them are what is wanted.
+_TOKEN = re.compile(r"\\[AzZ]|\\.|\[\^?\]?(?:\[:[^\]]*:\]|\\.|[^\]\\])*\]|[\^$]", re.DOTALL)
+_START = f"(?:^(?:{TIMESTAMP.decode()})?|\\r)"
+_END = r"\r*$"
+
+
+def _in_a_chunk(pattern: str) -> str:
+    """The pattern with its anchors made to hold in raw lines: after a timestamp or a progress bar."""
+    anchors = {"^": _START, "\\A": _START, "$": _END, "\\z": _END}
+    return _TOKEN.sub(lambda token: anchors.get(token[0], token[0]), pattern)
+
+
 class Matcher:
     """The compiled catalogue. Raises UsageError for a pattern that RE2 refuses, naming its rule."""
 
@@ -45,12 +58,10 @@ class Matcher:
         self._compiled: dict[int, re2._Regexp] = {}
         self._gate = re2.Set.SearchSet(_options())
         self._line = re2.Set.SearchSet(_options())
-        stamp = f"(?:{TIMESTAMP.decode()})?"
         for rule_id, _, pattern in self._patterns:
-            anchored = pattern.replace("^", f"^{stamp}", 1) if pattern.startswith("^") else pattern
             try:
                 self._line.Add(pattern)
-                self._gate.Add(f"(?m){anchored}")
+                self._gate.Add(f"(?m){_in_a_chunk(pattern)}")
             except re2.error as refused:
                 reason = refused.args[0]
                 reason = reason.decode() if isinstance(reason, bytes) else reason
@@ -70,7 +81,7 @@ class Matcher:
         """Every pattern that matches this one line, with its named groups."""
         if self._empty:
             return []
-        return [self._hit(number, line) for number in self._line.Match(line) or ()]
+        return [self._hit(number, line) for number in sorted(self._line.Match(line) or ())]
 
     def _hit(self, number: int, line: bytes) -> Hit:
         rule_id, index, pattern = self._patterns[number]

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Iterator
 CHUNK = 64 * 1024
 LINE_LIMIT = 16 * 1024
 
-TIMESTAMP = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}Z ?"
+TIMESTAMP = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}Z(?: |$)"
 _TIMESTAMP = re.compile(TIMESTAMP)
 # SGR and other CSI sequences, then OSC titles and links, ended by BEL or ST.
-_ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _BOM = b"\xef\xbb\xbf"
 
 
 def chunks(blocks: Iterable[bytes], size: int = CHUNK) -> Iterator[tuple[bytes, int]]:
     """Regroup ``blocks`` into pieces of whole lines, each with the number of its raw lines.
 
-    A line longer than ``LINE_LIMIT`` is cut there, so memory stays bounded whatever the log.
+    A line longer than ``LINE_LIMIT`` is cut there, so memory stays bounded whatever the log. What
+    a line holds never depends on how the bytes came.
     """
     rest = b""
     overlong = False
@@ -33,22 +34,43 @@ def chunks(blocks: Iterable[bytes], size: int = CHUNK) -> Iterator[tuple[bytes, 
             rest += piece
             cut = rest.rfind(b"\n") + 1
             if cut:
-                yield rest[:cut], rest.count(b"\n", 0, cut)
+                yield _shortened(rest[:cut]), rest.count(b"\n", 0, cut)
                 rest = rest[cut:]
             if len(rest) > LINE_LIMIT:
                 rest, overlong = rest[:LINE_LIMIT], True
     if rest:
-        yield rest, 1
+        yield _shortened(rest), 1
+
+
+def _shortened(lines: bytes) -> bytes:
+    """Whole lines with the overlong ones cut; looks at a few bytes of each 16 KiB only."""
+    kept: list[bytes] = []
+    start = at = 0
+    while len(lines) - at > LINE_LIMIT:
+        end = lines.rfind(b"\n", at, at + LINE_LIMIT + 1)
+        if end >= 0:
+            at = end + 1
+            continue
+        kept.append(lines[start : at + LINE_LIMIT])
+        end = lines.find(b"\n", at)
+        start = at = end if end >= 0 else len(lines)
+    return b"".join((*kept, lines[start:])) if kept else lines
 
 
 def clean(chunk: bytes) -> bytes:
-    """Remove colours, byte order marks and carriage returns; keep every line break."""
+    """Remove colours, byte order marks and carriage returns; keep every line break.
+
+    What is not UTF-8 (Windows tools print other code pages) becomes U+FFFD, because no pattern
+    would match across it.
+    """
     if b"\x1b" in chunk:
         chunk = _ANSI.sub(b"", chunk)
     if _BOM in chunk:
         chunk = chunk.replace(_BOM, b"")
     if b"\r" in chunk:
         chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r\n", b"\n")
+    if not chunk.isascii():
+        chunk = chunk.decode("utf-8", "replace").encode()
     return chunk
 
 
