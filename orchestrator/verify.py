@@ -194,7 +194,7 @@ def _run(
                 return 0, result.unavailable
             if result.exit_code != 0:
                 if script is not replay.scripts[-1] and not overlay:
-                    return 0, f"the earlier step {script.name!r} fails here"
+                    return 0, f"the earlier step {script.name!r} fails here ({_last_line(result.output)})"
                 return result.exit_code, ""
         if notes is not None:
             notes += session.notes
@@ -208,3 +208,8 @@ def _step(session: Session, script: Script, replay: Replay) -> Result:
             environment=replay.environment, network=True, timeout=900.0,
         )
     )
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "it printed nothing"

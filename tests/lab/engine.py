@@ -479,7 +479,7 @@ def _provide_base(engine: Engine, lab: Path) -> None:
     engine.timings["base import"] = time.monotonic() - began
 
 
-_PACKAGES = ("python3", "python3-pip", "ca-certificates")
+_PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")
 _DPKG = ("path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*", "path-exclude=/usr/share/doc/*")
 _HOOKS = (
     # What the official image has and Debian has not: `python` in /usr/local/bin, nothing installed
