@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from orchestrator.edges import yaml
+from case import MemoryTree
+
+from orchestrator.recipes._shell import working_directory
 from orchestrator.workflow import StepNode, steps, workflow_paths
 from orchestrator.yamlnode import YamlNode
-
-from case import MemoryTree
 
 WORK = "/home/runner/work/project/project"
 _HOST = re.compile(r"(?<=//)(?!registry\.example)[\w.-]*(?:pypi|npmjs|pythonhosted|crates|golang|maven)[\w.-]*")
@@ -87,7 +87,7 @@ def run(job: StepNode, folder: Path, path: str) -> Iterator[tuple[YamlNode, str,
     """Execute the steps until one fails; yields each with its output and exit code."""
     home = folder / "home"
     home.mkdir()
-    keep = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "UV_", "npm_config_r"))}
+    keep = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "UV_", "NODE_EXTRA"))}
     for step in job.steps:
         output, code = "", 0
         if script := step.text("run"):
@@ -95,7 +95,7 @@ def run(job: StepNode, folder: Path, path: str) -> Iterator[tuple[YamlNode, str,
             block = step.get("env")
             extra = {key.value: value.value for key, value in (block.entries if block else ())}
             done = subprocess.run(
-                ["bash", "-e", "-c", script], cwd=folder / "repository" / (step.text("working-directory") or "."),
+                ["bash", "-e", "-c", script], cwd=folder / "repository" / working_directory(job, step),
                 env={**keep, **env, **extra}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
             )  # fmt: skip
             output, code = done.stdout.decode("utf-8", "replace"), done.returncode

@@ -10,6 +10,7 @@ from pathlib import Path
 import case as cases
 import pytest
 import re2
+
 from orchestrator import recipes
 from orchestrator.edges.sandbox import ProcessSandbox
 from orchestrator.model import Decision

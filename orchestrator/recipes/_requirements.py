@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from orchestrator.model import Declined, Splice
 from orchestrator.ports import Tree
+from orchestrator.recipes._data import table, toml
 from orchestrator.recipes._edit import insertion, line_end, newline_of
 
 REQUIREMENTS_FILE = re.compile(r"(?:^|/)(?:[\w.-]*requirements[\w.-]*|requirements/[\w.-]+)\.(?:txt|in|pip)$")
@@ -44,7 +45,7 @@ def _requirements(tree: Tree, path: str) -> Iterator[str]:
     elif name in {"setup.py", "noxfile.py"}:
         yield from _strings(text)
     elif name in {"pyproject.toml", "Pipfile"}:
-        yield from _from_toml(text)
+        yield from _from_toml(toml(tree, path))
     elif name in {"environment.yml", "environment.yaml"} and (root := tree.yaml(path)) is not None:
         yield from (value.removeprefix("plain:").split("=")[0] for _, value in root.leaves())
 
@@ -59,21 +60,16 @@ def _strings(source: str) -> Iterator[str]:
             yield node.value
 
 
-def _from_toml(text: str) -> Iterator[str]:
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return
-    project = data.get("project", {})
-    yield from project.get("dependencies", ())
-    for group in (project.get("optional-dependencies", {}), data.get("dependency-groups", {})):
+def _from_toml(data: Mapping[str, Any]) -> Iterator[str]:
+    yield from table(data, "project").get("dependencies", ())
+    for group in (table(data, "project", "optional-dependencies"), table(data, "dependency-groups")):
         yield from (item for items in group.values() for item in items if isinstance(item, str))
-    yield from data.get("packages", {})
-    yield from data.get("dev-packages", {})
-    poetry = data.get("tool", {}).get("poetry", {})
-    for table in (poetry, *poetry.get("group", {}).values()):
-        yield from table.get("dependencies", {})
-        yield from table.get("dev-dependencies", {})
+    yield from table(data, "packages")
+    yield from table(data, "dev-packages")
+    poetry = table(data, "tool", "poetry")
+    for place in (poetry, *table(poetry, "group").values()):
+        yield from table(place, "dependencies")
+        yield from table(place, "dev-dependencies")
 
 
 def add_line(path: str, text: str, name: str) -> Splice | Declined:
@@ -94,10 +90,10 @@ def add_line(path: str, text: str, name: str) -> Splice | Declined:
     return insertion(path, line_end(text, lines[-1].start()), end + name)
 
 
-def add_item(path: str, text: str, table: str, key: str, name: str) -> tuple[Splice, ...] | Declined:
+def add_item(path: str, text: str, head: str, key: str, name: str) -> tuple[Splice, ...] | Declined:
     """One more string in an array of a TOML file. The result is read back before it is believed."""
-    unclear = Declined(reason=f"{path} has no list {table}.{key} that can be edited in place")
-    span = _array(text, table, key)
+    unclear = Declined(reason=f"{path} has no list {head}.{key} that can be edited in place")
+    span = _array(text, head, key)
     if span is None:
         return unclear
     opening, closing = span
@@ -109,8 +105,8 @@ def add_item(path: str, text: str, table: str, key: str, name: str) -> tuple[Spl
     for splice in sorted(splices, key=lambda s: s.start, reverse=True):
         edited = edited[: splice.start] + splice.new + edited[splice.end :]
     try:
-        before, after = _list_at(text, table, key), _list_at(edited, table, key)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        before, after = _list_at(text, head, key), _list_at(edited, head, key)
+    except (tomllib.TOMLDecodeError, KeyError):
         return unclear
     return splices if sorted(after) == sorted([*before, name]) else unclear
 
@@ -138,13 +134,13 @@ def _item_splices(
     return (insertion(path, line_end(text, last), f"{between}{new},"),)
 
 
-def _array(text: str, table: str, key: str) -> tuple[int, int] | None:
-    head = re.search(rf"^\[{re.escape(table)}\][ \t]*(?:#[^\n]*)?\r?$", text, re.MULTILINE)
-    if head is None:
+def _array(text: str, head: str, key: str) -> tuple[int, int] | None:
+    header = re.search(rf"^\[{re.escape(head)}\][ \t]*(?:#[^\n]*)?\r?$", text, re.MULTILINE)
+    if header is None:
         return None
-    following = re.compile(r"^\[", re.MULTILINE).search(text, head.end())
+    following = re.compile(r"^\[", re.MULTILINE).search(text, header.end())
     limit = following.start() if following else len(text)
-    found = re.compile(rf"^{re.escape(key)}[ \t]*=[ \t]*\[", re.MULTILINE).search(text, head.end())
+    found = re.compile(rf"^{re.escape(key)}[ \t]*=[ \t]*\[", re.MULTILINE).search(text, header.end())
     if found is None or found.start() > limit:
         return None
     opening = found.end() - 1
@@ -154,8 +150,5 @@ def _array(text: str, table: str, key: str) -> tuple[int, int] | None:
     return None
 
 
-def _list_at(text: str, table: str, key: str) -> list[str]:
-    data: Mapping[str, Any] = tomllib.loads(text)
-    for part in table.split("."):
-        data = data[part]
-    return list(data[key])
+def _list_at(text: str, head: str, key: str) -> list[str]:
+    return list(table(tomllib.loads(text), *head.split("."))[key])

@@ -10,6 +10,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from orchestrator.workflow import StepNode
+from orchestrator.yamlnode import YamlNode
+
 Words = tuple[str, ...]
 
 _CONTINUED = re.compile(r"\\\r?\n[ \t]*")
@@ -21,7 +24,7 @@ _RUNNERS = (
     ("uv", "run"), ("uv", "tool", "run"), ("uvx",), ("pipx", "run"), ("poetry", "run"), ("pdm", "run"),
     ("hatch", "run"), ("npx",), ("pnpm", "exec"), ("pnpm", "dlx"), ("yarn", "exec"), ("yarn", "dlx"), ("bunx",),
 )  # fmt: skip
-_VALUED = frozenset({"--with", "--group", "--extra", "--python", "-p", "--package", "--project", "--directory", "--env-file"})
+_VALUED = frozenset({"--with", "--group", "--extra", "--python", "-p", "--package", "--project", "--directory"})
 
 
 def commands(script: str) -> Iterator[Words]:
@@ -68,3 +71,11 @@ def program(words: Words) -> Words:
     if words[:2] == ("uv", "pip"):
         return words[1:]
     return words
+
+
+def working_directory(step: StepNode, node: YamlNode | None = None) -> str:
+    """The folder in which a ``run:`` step of the job (the located one by default) works."""
+    places = ((node or step.node).text("working-directory"),) + tuple(
+        place.text("defaults", "run", "working-directory") for place in (step.job, step.root)
+    )
+    return next(filter(None, places), ".")

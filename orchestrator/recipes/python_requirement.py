@@ -18,10 +18,11 @@ from packaging.utils import canonicalize_name
 from orchestrator.model import Declined, Fix, Safety, Splice, WorkflowIssue
 from orchestrator.ports import Tree
 from orchestrator.recipes import Context
+from orchestrator.recipes._data import join
 from orchestrator.recipes._distributions import distributions, resembles
 from orchestrator.recipes._requirements import LOCK_FILES, REQUIREMENTS_FILE, add_item, add_line, declared
-from orchestrator.recipes._shell import Words, commands, program
-from orchestrator.workflow import StepNode, locate
+from orchestrator.recipes._shell import Words, commands, program, working_directory
+from orchestrator.workflow import locate
 
 _TEST_FILE = re.compile(r"(?:^|/)(?:tests?/|test_[^/]*$|conftest\.py$|[^/]*_test\.py$)")
 _FOR_TESTS = re.compile(r"test|dev|ci", re.IGNORECASE)
@@ -125,21 +126,17 @@ def _installed(issue: WorkflowIssue, context: Context) -> list[_Installed]:
         return []
     found: list[_Installed] = []
     for step in failing.steps[: failing.index + 1]:
-        folder = step.text("working-directory") or _default_folder(failing)
+        folder = working_directory(failing, step)
         for words in commands(step.text("run")):
             found += _sources(program(words), folder)
     return list(dict.fromkeys(found))
-
-
-def _default_folder(step: StepNode) -> str:
-    return step.job.text("defaults", "run", "working-directory") or step.root.text("defaults", "run", "working-directory")
 
 
 def _sources(words: Words, folder: str) -> Iterator[_Installed]:
     if words[:2] == ("uv", "sync"):
         values = list(zip(words, words[1:], strict=False))
         yield _Installed(
-            posixpath.normpath(posixpath.join(folder, "pyproject.toml")),
+            join(folder, "pyproject.toml"),
             extras=tuple(value for option, value in values if option == "--extra"),
             groups=("dev", *(value for option, value in values if option in {"--group", "--only-group"})),
         )
@@ -151,11 +148,10 @@ def _sources(words: Words, folder: str) -> Iterator[_Installed]:
         file = file or re.sub(r"^(?:--requirement=|-r(?=[^\s-]))", "", word) * word.startswith(("--requirement=", "-r"))
         project = _PROJECT.fullmatch(word)
         if file and file != "-r":
-            yield _Installed(posixpath.normpath(posixpath.join(folder, file)))
+            yield _Installed(join(folder, file))
         elif project and previous not in {"-c", "--constraint"}:
             extras = tuple(e.strip() for e in (project["extras"] or "").split(",") if e.strip())
-            path = posixpath.join(folder, project["folder"], "pyproject.toml")
-            yield _Installed(posixpath.normpath(path), extras=extras)
+            yield _Installed(join(folder, f"{project['folder']}/pyproject.toml"), extras=extras)
         previous = word
 
 
@@ -176,7 +172,7 @@ def _written(tree: Tree, installed: list[_Installed], name: str, for_tests: bool
 
 def _in_project(tree: Tree, project: _Installed, name: str, for_tests: bool) -> tuple[Splice, ...] | Declined:
     folder = posixpath.dirname(project.path)
-    lock = next((f for f in LOCK_FILES if tree.read(posixpath.join(folder, f)) is not None), "")
+    lock = next((f for f in LOCK_FILES if tree.read(join(folder, f)) is not None), "")
     if lock:
         return Declined(reason=f"{lock} must be written anew with it; let the tool that owns it add {name}")
     text = tree.text(project.path) or ""
