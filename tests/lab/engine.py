@@ -326,6 +326,11 @@ def _own_engine(client: str) -> Engine:
     with _locked(lab / "start.lock"):
         engine = _adopt(client, lab) or _start_daemon(client, lab)
         _provide_base(engine, lab)
+    # An engine can be up on a machine that doesn't let it make containers (cgroups, seccomp).
+    try:
+        engine.docker("run", "--rm", "--network", "host", BASE, "true", timeout=60)
+    except (RuntimeError, subprocess.TimeoutExpired) as wrong:
+        raise Unavailable(f"the engine starts, but containers don't: {str(wrong).splitlines()[-1][-400:]}") from None
     return engine
 
 
