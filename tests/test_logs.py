@@ -153,9 +153,10 @@ class TestEcho:
         assert [(s.name, s.exit_code) for s in found.steps] == [("Set up job", None), ("Run make", 2)]
 
     def test_a_header_at_the_end_of_a_chunk(self) -> None:
-        log = stamped("##[group]Run cat boom", "cat boom", "shell: bash", "##[endgroup]", "boom")
+        log = stamped("##[group]Run cat log", "cat log", "echo boom", "shell: bash", "##[endgroup]", "boom")
+        assert numbers(line + b"\n" for line in log.encode().splitlines()) == [6]
         for size in range(1, 200, 7):
-            assert numbers(pieces(log.encode(), size)) == [5]
+            assert numbers(pieces(log.encode(), size)) == [6]
 
     def test_an_endless_forged_echo_is_bounded_in_what_it_keeps(self) -> None:
         found = scanned("##[group]Run x\nx\n" + "y\n" * 5000)

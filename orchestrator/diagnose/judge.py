@@ -34,7 +34,7 @@ class _Candidate:
     match: Match
     step: StepTrace
     believed: bool
-    superseded: bool
+    elsewhere: bool
     job_name: str
     order: tuple[int, ...]
 
@@ -65,10 +65,11 @@ def _candidates(log: LogScan, rules: Mapping[str, Rule], position: int) -> Itera
         rule = rules[match.rule_id]
         trusted = believed[id(match)]
         superseded = rule.id in explained
+        elsewhere = bool(failing) and match.step not in failing and match.zone is not Zone.RUNNER
         order = (
             not trusted,
             match.zone is Zone.POST,
-            bool(failing) and match.step not in failing and match.zone is not Zone.RUNNER,
+            elsewhere,
             superseded,
             _SURE[rule.confidence],
             position,
@@ -79,7 +80,7 @@ def _candidates(log: LogScan, rules: Mapping[str, Rule], position: int) -> Itera
             match=match,
             step=log.steps[min(match.step, len(log.steps) - 1)],
             believed=trusted,
-            superseded=superseded,
+            elsewhere=elsewhere,
             job_name=log.job_name or _stem(log.source),
             order=tuple(int(part) for part in order),
         )
@@ -105,6 +106,8 @@ def _issue(candidate: _Candidate, run: WorkflowRun, now: datetime) -> WorkflowIs
     rule, match, step = candidate.rule, candidate.match, candidate.step
     job_name = candidate.job_name
     confidence = rule.confidence if candidate.believed else Confidence.LOW
+    if candidate.elsewhere and confidence is Confidence.HIGH:
+        confidence = Confidence.MEDIUM  # the step that printed it went on and succeeded
     if not candidate.believed:
         decision, reason = Decision.DECLINE, (
             f"the line stands in {_place(match)}, where a genuine one is never written; "
@@ -131,7 +134,7 @@ def _issue(candidate: _Candidate, run: WorkflowRun, now: datetime) -> WorkflowIs
         fingerprint=fingerprint(rule.id, match.captures, run.workflow_name, job_name),
         evidence=(match.evidence,),
         file=match.captures.get("file"),
-        file_line=int(line) if line.isdigit() else None,
+        file_line=int(line) if line.isdecimal() and len(line) < 10 else None,
         decision=decision,
         decision_reason=reason,
         advice=_fill(rule.advice, match.captures),
