@@ -36,7 +36,7 @@ def from_workflow_run(payload: Mapping[str, Any], *, own_workflow: str = "") -> 
 def judge(run: WorkflowRun, *, own_workflow: str = "") -> Trigger:
     """Apply the gates that need nothing but the run itself."""
     path = run.path.split("@", 1)[0]
-    if own_workflow and path == own_workflow:
+    if own_workflow and path in (own_workflow, f"{run.repository}/{own_workflow}"):
         return Trigger(run=run, ignore="this is the orchestrator's own workflow")
     if run.status != "completed":
         return Trigger(run=run, ignore=f"the run is not finished yet ({run.status or 'unknown'})")
