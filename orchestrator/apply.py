@@ -6,8 +6,10 @@ import difflib
 from collections import defaultdict
 from fnmatch import fnmatchcase
 
+from orchestrator.errors import ServiceError
 from orchestrator.model import Change, FileChange, PlannedFix, Refused, Splice, ToolRun
 from orchestrator.ports import Command, Sandbox, Tree
+from orchestrator.redact import redact
 
 NETWORK_TIMEOUT = 600.0
 
@@ -69,17 +71,25 @@ def _run_tool(
             return f"{operation.requirement or operation.argv[0]} is not to be had here: {result.unavailable}"
         if result.exit_code != 0:
             last = next((line for line in reversed(result.output.splitlines()) if line.strip()), "")
-            return f"`{command}` ended with exit code {result.exit_code}: {last.strip()[:300]}"
-        changes = session.changes(operation.claims)
+            return f"`{command}` ended with exit code {result.exit_code}: {redact(last.strip())[:300]}"
+        try:
+            changes = session.changes(operation.claims)
+        except ServiceError as odd:
+            return f"`{command}` left something odd: {odd}"
     ours = {change.path for change in so_far}
     stray = [
         change.path
         for change in changes
-        if change.path not in ours and not any(fnmatchcase(change.path, c) for c in operation.claims)
+        if change.path not in ours and not any(_claimed(change.path, claim) for claim in operation.claims)
     ]
     if stray:
         return f"`{command}` also changed {', '.join(stray[:5])}, which is outside this mend"
     return changes
+
+
+def _claimed(path: str, claim: str) -> bool:
+    # In the patterns that tools take, **/ also stands for no folder at all.
+    return fnmatchcase(path, claim) or fnmatchcase(path, claim.replace("**/", ""))
 
 
 def unified_diff(change: FileChange) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -34,12 +35,9 @@ class FolderTree:
         if path not in self._known:
             return None
         try:
-            handle = os.open(self.root / path, os.O_RDONLY | os.O_NOFOLLOW)
+            return read_plain(self.root, path)
         except OSError:
             return None
-        with os.fdopen(handle, "rb") as stream:
-            data = stream.read(_MAX_FILE + 1)
-        return data if len(data) <= _MAX_FILE else None
 
     def text(self, path: str) -> str | None:
         """A file's text, or ``None``: absent or not UTF-8."""
@@ -71,6 +69,27 @@ class FolderTree:
             return False
 
 
+def read_plain(root: Path, path: str) -> bytes:
+    """A regular file's bytes, with no link followed anywhere below ``root``. Raises OSError."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        *parents, name = path.split("/")
+        for parent in parents:
+            inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        data = stream.read(_MAX_FILE + 1)
+    if len(data) > _MAX_FILE:
+        raise OSError(errno.EFBIG, "larger than 8 MiB", path)
+    return data
+
+
 def write_changes(root: Path, changes: Iterable[FileChange]) -> None:
     """Write all changes below ``root`` or none.
 
@@ -81,13 +100,13 @@ def write_changes(root: Path, changes: Iterable[FileChange]) -> None:
     for change in changes:
         path = _inside(root, change.path)
         current = path.read_bytes() if path.is_file() else None
-        if current != change.before:
+        if current != change.before or path.is_dir():
             raise Conflict(f"{change.path} changed while the mend was made; nothing was written")
     done: list[FileChange] = []
     try:
         for change in changes:
-            done.append(change)
             _put(_inside(root, change.path), change.after)
+            done.append(change)
     except OSError as wrong:
         for change in done:
             _put(_inside(root, change.path), change.before)

@@ -20,11 +20,11 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
-from orchestrator.edges.files import FolderTree
+from orchestrator.edges.files import FolderTree, read_plain
+from orchestrator.errors import ServiceError
 from orchestrator.model import FileChange
 from orchestrator.ports import Command, Environment, Result, Tree
 
@@ -55,6 +55,8 @@ _FIXED = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_TERMINAL_PROMPT": "0",
 }
+# Tools that bring certificates of their own would not know a company's.
+_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _OFFLINE = {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1", "npm_config_offline": "true"}
 
 
@@ -110,6 +112,7 @@ class ProcessSession:
         self._uv = uv
         self._account = account
         self._environ = {
+            **({"NODE_EXTRA_CA_CERTS": _CERTIFICATES, "UV_SYSTEM_CERTS": "true"} if os.path.exists(_CERTIFICATES) else {}),
             **environ,
             **_FIXED,
             "HOME": str(folder / "home"),
@@ -153,19 +156,32 @@ class ProcessSession:
         return self._process(argv, cwd, environ, command.timeout)
 
     def changes(self, new: Sequence[str] = ()) -> tuple[FileChange, ...]:
-        """Tracked files that differ now, and new files that match one of the ``new`` patterns."""
+        """Tracked files that differ now, and new files that match one of the ``new`` patterns.
+
+        Raises ServiceError when foreign code left something else there than a plain file.
+        """
         found = []
         for path in self._tree.paths():
-            before, after = self._tree.read(path), _read(self._copy / path)
+            before, after = self._tree.read(path), self._read(path)
             if before is not None and before != after:
                 found.append(FileChange(path=path, before=before, after=after))
         known = frozenset(self._tree.paths())
         for pattern in new:
             for file in self._copy.glob(pattern):
                 path = file.relative_to(self._copy).as_posix()
-                if path not in known and fnmatchcase(path, pattern) and (data := _read(file)) is not None:
+                if path not in known and (data := self._read(path)) is not None:
                     found.append(FileChange(path=path, before=None, after=data))
         return tuple(found)
+
+    def _read(self, path: str) -> bytes | None:
+        # Foreign code wrote here: a link or a pipe in its place would make us read what it may not,
+        # or wait for ever.
+        try:
+            return read_plain(self._copy, path)
+        except FileNotFoundError:
+            return None
+        except OSError as wrong:
+            raise ServiceError(f"{path} is no plain file any more ({wrong.strerror or wrong})") from None
 
     def _environment(self, wanted: Environment) -> Path | str:
         if wanted not in self._environments:
@@ -280,15 +296,6 @@ def _copy(tree: Tree, target: Path) -> None:
             shutil.copy2(root / path, file, follow_symlinks=False)
         elif (data := tree.read(path)) is not None:
             file.write_bytes(data)
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    with os.fdopen(handle, "rb") as stream:
-        return stream.read(8 << 20)
 
 
 def _last_line(output: str) -> str:

@@ -18,6 +18,8 @@ Words = tuple[str, ...]
 _CONTINUED = re.compile(r"\\\r?\n[ \t]*")
 _OPERATORS = frozenset(";&|<>()")
 _PREFIXES = frozenset({"if", "!", "then", "else", "do", "time", "exec", "command", "sudo", "{"})
+# A tool of an environment in the repository: .venv/bin/ruff, node_modules/.bin/prettier.
+_ENVIRONMENT = re.compile(r"^(?:[\w.-]+/)*\.?bin/(?=[^/]+$)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 # Front ends that run another tool, and their options that take a value.
 _RUNNERS = (
@@ -55,7 +57,7 @@ def _bare(words: list[str]) -> Iterator[Words]:
     while words and (words[0] in _PREFIXES or _ASSIGNMENT.match(words[0])):
         words = words[1:]
     if words:
-        yield tuple(words)
+        yield (_ENVIRONMENT.sub("", words[0]), *words[1:])
 
 
 def program(words: Words) -> Words:
