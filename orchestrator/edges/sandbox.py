@@ -18,6 +18,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ _OUTPUT_LIMIT = 512 * 1024
 _FILE_LIMIT = 2 << 30
 _PROCESS_LIMIT = 2048
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_CHILD_SUBREAPER = 36
 _PASSED_ON = (
     "LANG", "LC_ALL", "TZ",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
@@ -57,6 +59,9 @@ _FIXED = {
 }
 # Tools that bring certificates of their own would not know a company's.
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# What foreign code may write in a session. The rest, above all the folder that holds these, stays
+# ours, so that no link can be put where we write next.
+_WRITABLE = ("repository", "home", "tmp", "environments", "tools")
 _OFFLINE = {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1", "npm_config_offline": "true"}
 
 
@@ -70,7 +75,9 @@ class ProcessSandbox:
         }
         self._home = Path(tempfile.mkdtemp(prefix="mcp-orchestrator-"))
         self._uv = _reachable_uv(uv, self._home, self._account)
-        _give(self._home, self._account)
+        (self._home / "cache").mkdir()
+        _open_to(self._account, self._home, "cache")
+        _adopt_orphans()
 
     def close(self) -> None:
         """Remove everything that sessions left behind."""
@@ -91,9 +98,9 @@ class ProcessSandbox:
                 else:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(change.after)
-            for name in ("home", "tmp", "scripts", "environments"):
+            for name in (*_WRITABLE[1:], "scripts"):
                 (folder / name).mkdir()
-            _give(folder, self._account)
+            _open_to(self._account, folder, *_WRITABLE)
             yield ProcessSession(folder, tree, self._uv, self._home / "cache", self._environ, self._account)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -207,7 +214,7 @@ class ProcessSession:
         return folder
 
     def _process(self, argv: Sequence[str], cwd: Path, environ: Mapping[str, str], timeout: float) -> Result:
-        account = self._account
+        account, ours = self._account, _children()
         identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
         try:
             process = subprocess.Popen(
@@ -222,10 +229,9 @@ class ProcessSession:
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
-            _end(process)
             return Result(exit_code=0, unavailable=f"it did not end within {timeout:.0f} seconds")
         finally:
-            _end(process)
+            _end(process, ours, account)
             reader.join(5)
         return Result(exit_code=process.returncode, output=tail.decode("utf-8", "replace"))
 
@@ -241,12 +247,47 @@ def _limit() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    # Everything that the command left running is in the session that we gave it.
+def _adopt_orphans() -> None:
+    """Whatever a command leaves running becomes our child instead of init's, so it can be ended."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end(process: subprocess.Popen[bytes], ours: frozenset[int], account: pwd.struct_passwd | None) -> None:
+    """End the command's session, then what had left it for a session of its own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        # Ending a parent makes its children ours in turn.
+        foreign = [pid for pid in _children() - ours - {process.pid} if _is_foreign(pid, account)]
+        if not foreign:
+            return
+        for pid in foreign:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> frozenset[int]:
+    found, us = set(), os.getpid()
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        with contextlib.suppress(OSError, ValueError):
+            # The name in brackets may hold anything, brackets and spaces included.
+            state = Path("/proc", name, "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            if int(state[1]) == us:
+                found.add(int(name))
+    return frozenset(found)
+
+
+def _is_foreign(pid: int, account: pwd.struct_passwd | None) -> bool:
+    # Other threads of this program may have started children meanwhile; those share our session.
+    with contextlib.suppress(OSError):
+        return os.stat(f"/proc/{pid}").st_uid == account.pw_uid if account else os.getsid(pid) != os.getsid(0)
+    return False
 
 
 def _keep_tail(stream: IO[bytes], tail: bytearray) -> None:
@@ -279,9 +320,15 @@ def _reachable_uv(uv: str | None, home: Path, account: pwd.struct_passwd | None)
     return str(target)
 
 
-def _give(folder: Path, account: pwd.struct_passwd | None) -> None:
+def _open_to(account: pwd.struct_passwd | None, folder: Path, *writable: str) -> None:
     if account is None:
         return
+    folder.chmod(0o711)
+    for name in writable:
+        _give(folder / name, account)
+
+
+def _give(folder: Path, account: pwd.struct_passwd) -> None:
     for current, folders, files in os.walk(folder):
         for name in (".", *folders, *files):
             os.chown(os.path.join(current, name), account.pw_uid, account.pw_gid, follow_symlinks=False)
