@@ -18,9 +18,15 @@ for name in $(compgen -e | grep -E '^(UV|PIP)_' || true); do
   [[ $name == *CERT* ]] || unset "$name"
 done
 
+# actions-toolkit asks for these for its GitHub client and its OIDC module; only its `core` is used
+# here, which needs none of them, and PyGithub alone is not permissively licensed (LGPL). So locks
+# leave them out, and are installed with --no-deps.
+unused=(pygithub pynacl cryptography pyjwt cffi pycparser deprecated wrapt)
+
 compile() {
   "$uv" --no-config pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header "$@"
+    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+    "${unused[@]/#/--no-emit-package=}" "$@"
 }
 
 compile --extra action --output-file requirements.txt "${@}"
