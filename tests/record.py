@@ -27,7 +27,7 @@ from orchestrator.workflow import StepNode, steps, workflow_paths
 from orchestrator.yamlnode import YamlNode
 
 WORK = "/home/runner/work/project/project"
-_HOST = re.compile(r"(?<=//)(?!registry\.example)[\w.-]*(?:pypi|npmjs|pythonhosted|crates|golang|maven)[\w.-]*")
+_HOST = re.compile(r"(?<=//)(?!registry\.example)[\w.-]*(?:pypi|npmjs|pythonhosted|crates|golang|maven)[\w.-]*|(?<=//)127\.0\.0\.1:\d+")
 _LIBRARY = re.compile(r"(?<![\w/])/\S*?/lib/python(3\.\d+)/")
 _FIND_LINKS = re.compile(r"^Looking in (?:links|indexes): .*\n", re.MULTILINE)
 
@@ -107,8 +107,8 @@ def run(job: StepNode, folder: Path, path: str) -> Iterator[tuple[YamlNode, str,
 def _impersonal(output: str, folder: Path, path: str) -> str:
     output = _FIND_LINKS.sub("", output.replace(str(folder / "repository"), WORK).replace(str(folder), "/home/runner"))
     output = _LIBRARY.sub(r"/opt/hostedtoolcache/Python/\1/x64/lib/python\1/", output)
-    if path:
-        output = output.replace(str(Path(path).parent), "/opt/hostedtoolcache/tools")
+    for tools in filter(None, path.split(":")):
+        output = output.replace(str(Path(tools).parent), "/opt/hostedtoolcache/tools")
     return _HOST.sub("registry.example", output)
 
 

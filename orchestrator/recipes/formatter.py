@@ -22,6 +22,7 @@ from orchestrator.recipes._versions import pinned
 from orchestrator.workflow import StepNode, locate
 
 _EXPANDED = re.compile(r"[$`]|\$\{\{|[*?]|^~")
+_GLOB = re.compile(r"[*?{\[]")
 _SCRIPT = re.compile(r"(?:npm|pnpm|yarn|bun)(?: run| run-script)? (?P<name>[\w:.-]+)$")
 
 
@@ -122,9 +123,10 @@ def _claims(folder: str, targets: tuple[str, ...], suffixes: list[str]) -> tuple
     claims = []
     for target in targets:
         path = join(folder, target)
-        if path.endswith(tuple(suffixes)):
+        root = _GLOB.split(path)[0].rpartition("/")[0] if _GLOB.search(path) else path
+        ends = [suffix for suffix in suffixes if path.endswith(suffix)] or suffixes
+        if root == path and ends != suffixes:
             claims.append(path)
         else:
-            root = re.split(r"[*?{\[]", path)[0].rpartition("/")[0] if re.search(r"[*?{\[]", path) else path
-            claims += [f"{'' if root in ('', '.') else root + '/'}*{suffix}" for suffix in suffixes]
+            claims += [f"{root}/*{suffix}".removeprefix("./").removeprefix("/") for suffix in ends]
     return tuple(claims)
