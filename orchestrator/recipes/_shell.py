@@ -16,6 +16,7 @@ from orchestrator.yamlnode import YamlNode
 Words = tuple[str, ...]
 
 _CONTINUED = re.compile(r"\\\r?\n[ \t]*")
+_LONGEST = 60
 _OPERATORS = frozenset(";&|<>()")
 _PREFIXES = frozenset({"if", "!", "then", "else", "do", "time", "exec", "command", "sudo", "{"})
 # A tool of an environment in the repository: .venv/bin/ruff, node_modules/.bin/prettier.
@@ -31,26 +32,42 @@ _VALUED = frozenset({"--with", "--group", "--extra", "--python", "-p", "--packag
 
 def commands(script: str) -> Iterator[Words]:
     """Each simple command's words. What follows a redirection is dropped."""
-    for line in _CONTINUED.sub(" ", script).splitlines():
-        reader = shlex.shlex(line, posix=True, punctuation_chars="".join(_OPERATORS))
-        reader.whitespace_split = True
-        reader.commenters = ""
-        words: list[str] = []
-        redirected = False
-        try:
-            for word in reader:
-                if word.startswith("#"):
-                    break
-                if set(word) <= _OPERATORS:
-                    redirected = word[0] in "<>"
-                    if not redirected:
-                        yield from _bare(words)
-                        words = []
-                elif not redirected:
-                    words.append(word)
-        except ValueError:  # a quotation over several lines
-            continue
-        yield from _bare(words)
+    lines = _CONTINUED.sub(" ", script).splitlines()
+    start = 0
+    while start < len(lines):
+        # A quotation may go on over several lines; one that never ends leaves its line out.
+        for end in range(start + 1, min(len(lines), start + _LONGEST) + 1):
+            found = _split("\n".join(lines[start:end]))
+            if found is not None:
+                yield from found
+                break
+        else:
+            end = start + 1
+        start = end
+
+
+def _split(text: str) -> list[Words] | None:
+    """The commands of a text, or ``None`` when a quotation in it does not end."""
+    reader = shlex.shlex(text, posix=True, punctuation_chars="".join(_OPERATORS))
+    reader.whitespace_split = True
+    reader.commenters = ""
+    found: list[Words] = []
+    words: list[str] = []
+    redirected = False
+    try:
+        for word in reader:
+            if word.startswith("#"):
+                break
+            if word and set(word) <= _OPERATORS:
+                redirected = word[0] in "<>"
+                if not redirected:
+                    found += _bare(words)
+                    words = []
+            elif not redirected:
+                words.append(word)
+    except ValueError:
+        return None
+    return [*found, *_bare(words)]
 
 
 def _bare(words: list[str]) -> Iterator[Words]:
