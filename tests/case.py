@@ -87,6 +87,9 @@ class MemoryTree:
 class NoSandbox:
     """Stands where a tool would have to be run, and says that there is none."""
 
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
     @contextmanager
     def session(self, tree: Tree, overlay: Iterable[FileChange] = ()) -> Iterator[NoSandbox]:
         yield self
@@ -245,9 +248,7 @@ def evaluate(case: Case, sandbox: Sandbox | None = None, *, tree: MemoryTree | N
     return _mended(outcome, plan.fix, tree, sandbox or NoSandbox(), run)
 
 
-def _mended(
-    outcome: Outcome, planned: PlannedFix, tree: MemoryTree, sandbox: Sandbox, run: WorkflowRun
-) -> Outcome:
+def _mended(outcome: Outcome, planned: PlannedFix, tree: MemoryTree, sandbox: Sandbox, run: WorkflowRun) -> Outcome:
     change = apply(planned, tree, sandbox)
     if isinstance(change, Refused):
         return replace(outcome, problem=change.reason)

@@ -27,7 +27,9 @@ from orchestrator.workflow import StepNode, steps, workflow_paths
 from orchestrator.yamlnode import YamlNode
 
 WORK = "/home/runner/work/project/project"
-_HOST = re.compile(r"(?<=//)(?!registry\.example)[\w.-]*(?:pypi|npmjs|pythonhosted|crates|golang|maven)[\w.-]*|(?<=//)127\.0\.0\.1:\d+")
+_HOST = re.compile(
+    r"(?<=//)(?!registry\.example)[\w.-]*(?:pypi|npmjs|pythonhosted|crates|golang|maven)[\w.-]*|(?<=//)127\.0\.0\.1:\d+"
+)
 _LIBRARY = re.compile(r"(?<![\w/])/\S*?/lib/python(3\.\d+)/")
 _FIND_LINKS = re.compile(r"^Looking in (?:links|indexes): .*\n", re.MULTILINE)
 

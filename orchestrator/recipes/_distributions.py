@@ -69,6 +69,7 @@ def distributions(module: str) -> tuple[str, ...]:
 
 
 def resembles(module: str) -> str:
-    """A known module that the name could be a misspelling of, or an empty string."""
-    close = get_close_matches(module, [*DIFFERENT, *SAME], n=1, cutoff=0.8)
-    return close[0] if close and close[0] != module else ""
+    """A known name that a module's could be a misspelling of, or an empty string."""
+    known = {name.casefold(): name for name in (*DIFFERENT, *SAME, *(names[0] for names in DIFFERENT.values()))}
+    close = get_close_matches(module.casefold(), known, n=1, cutoff=0.8)
+    return known[close[0]] if close else ""

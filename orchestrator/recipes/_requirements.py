@@ -97,9 +97,7 @@ def add_item(path: str, text: str, head: str, key: str, name: str) -> tuple[Spli
     if span is None:
         return unclear
     opening, closing = span
-    items = [
-        token for token in _TOML_TOKEN.finditer(text, opening + 1, closing) if token.lastgroup == "string"
-    ]
+    items = [token for token in _TOML_TOKEN.finditer(text, opening + 1, closing) if token.lastgroup == "string"]
     splices = _item_splices(path, text, opening, closing, items, name)
     edited = text
     for splice in sorted(splices, key=lambda s: s.start, reverse=True):

@@ -118,9 +118,9 @@ def _moved(ref: str, entry: Mapping[str, Any]) -> str:
 def _elsewhere(tree: Tree, named: set[str], paths: list[str]) -> str:
     wanted = " and ".join(sorted(filter(None, named)))
     for path in tree.paths():
-        if path.rsplit("/", 1)[-1] in {"action.yml", "action.yaml"}:
-            if any(f"{action}@" in (tree.text(path) or "") for action in named if action):
-                return f"{wanted} is used by the composite action {path}, not by the workflow itself"
+        text = (tree.text(path) or "") if path.rsplit("/", 1)[-1] in {"action.yml", "action.yaml"} else ""
+        if any(f"{action}@" in text for action in named if action):
+            return f"{wanted} is used by the composite action {path}, not by the workflow itself"
     where = paths[0] if len(paths) == 1 else "no workflow file"
     subject = f"{where} does not use" if len(paths) == 1 else "no workflow file uses"
     return f"{subject} {wanted} at that version; an action that the workflow uses must bring it along"

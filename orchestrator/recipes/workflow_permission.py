@@ -41,7 +41,9 @@ def recipe(issue: WorkflowIssue, context: Context) -> Fix | Declined:
         return scope
     token = _foreign_token(step)
     if token:
-        return Declined(reason=f"the step uses a token of its own ({token}), which the workflow's permissions don't govern")
+        return Declined(
+            reason=f"the step uses a token of its own ({token}), which the workflow's permissions don't govern"
+        )
     if _is_called(step.root):
         return Declined(reason="the workflow is called by others; the caller decides what its jobs may do")
     edit = _granted(step, scope, context.tree.text(step.path) or "")
@@ -121,7 +123,12 @@ def _is_called(root: YamlNode) -> bool:
 
 def _foreign_token(step: StepNode) -> str:
     uses = step.node.get("uses") is not None
-    for place in (step.node.get("with") if uses else None, step.node.get("env"), step.job.get("env"), step.root.get("env")):
+    for place in (
+        step.node.get("with") if uses else None,
+        step.node.get("env"),
+        step.job.get("env"),
+        step.root.get("env"),
+    ):
         for key, value in place.entries if place else ():
             if key.value in _TOKEN_KEYS:
                 return "" if _OWN_TOKEN.fullmatch(value.value.strip()) else key.value
@@ -139,7 +146,9 @@ def _granted(step: StepNode, scope: str, text: str) -> Splice | Declined:
         return _in_block(step.path, text, block, scope, route)
     inherited = step.root.get("permissions")
     if inherited is not None and (inherited.kind != "mapping" or any(v.kind != "scalar" for _, v in inherited.entries)):
-        return Declined(reason=f"{step.path} sets all permissions at once ({inherited.value}); list the ones the job needs")
+        return Declined(
+            reason=f"{step.path} sets all permissions at once ({inherited.value}); list the ones the job needs"
+        )
     had = tuple((k.value, v.value) for k, v in inherited.entries) if inherited else _DEFAULT
     if dict(had).get(scope) == "write":
         return Declined(reason=f"the job has {scope}: write already; GitHub refused for another reason")
@@ -148,7 +157,9 @@ def _granted(step: StepNode, scope: str, text: str) -> Splice | Declined:
 
 def _in_block(path: str, text: str, block: YamlNode, scope: str, route: Route) -> Splice | Declined:
     if block.kind != "mapping":
-        return Declined(reason=f"{path} sets all permissions of the job at once ({block.value}); list the ones it needs")
+        return Declined(
+            reason=f"{path} sets all permissions of the job at once ({block.value}); list the ones it needs"
+        )
     if block.shared:
         return Declined(reason=f"{path}: other jobs share the block of permissions")
     present = block.get(scope)

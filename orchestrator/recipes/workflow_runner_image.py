@@ -99,9 +99,7 @@ def _fed(path: str, route: Route, matrix: YamlNode, names: list[str]) -> Iterato
 def _edit(label: _Label, target: str, tree: Tree) -> Splice | Declined:
     where = f"{label.path}, line {label.node.line}"
     if target in label.among:
-        return Declined(
-            reason=f"{where}: the matrix has {target} already; {label.node.value} can be taken out of it"
-        )
+        return Declined(reason=f"{where}: the matrix has {target} already; {label.node.value} can be taken out of it")
     edit = within(label.path, tree.text(label.path) or "", label.node, label.node.value, target, label.route)
     return edit or Declined(reason=f"{where}: the label is written in a way that can't be edited in place")
 
