@@ -41,7 +41,7 @@ class Orchestrator:
         config = wiring.config_from_text(
             self._github.file(self._repository, CONFIG_PATH, self._github.default_branch(self._repository))
         )
-        self._task = wiring.remote_task(config, Mode(mode), Path(report_dir))
+        self._task = wiring.task(config.override(mode=Mode(mode)), Path(report_dir))
         self._seen: set[tuple[str, int]] = set()
 
     def __enter__(self) -> Orchestrator:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import wiring
-from orchestrator.config import PATH
+from orchestrator.config import PATH, Config
 from orchestrator.edges import runner
 from orchestrator.edges.github import GitHubClient
 from orchestrator.errors import OrchestratorError, ServiceError, UsageError
@@ -106,18 +106,23 @@ def _payload(path: Path | None) -> Mapping[str, Any]:
 
 def _task(settings: ActionSettings, github: GitHubClient, repository: str, branch: str) -> Task:
     """What to do, by the inputs and the configuration on the default branch, never a failing branch's own."""
-    path = settings.config or PATH
+    config = _configuration(github, repository, settings.config or PATH, branch, required=bool(settings.config))
+    if settings.rules:
+        more = _configuration(github, repository, settings.rules, branch, required=True)
+        config = config.override(rules=(*config.rules, *more.rules))
+    config = config.override(mode=settings.mode, max_attempts=settings.max_attempts, max_reruns=settings.max_reruns)
+    return wiring.task(config, settings.report_dir, dry_run=settings.dry_run)
+
+
+def _configuration(github: GitHubClient, repository: str, path: str, branch: str, *, required: bool) -> Config:
     try:
         text = github.file(repository, path, branch)
     except ServiceError as refused:
         runner.warning(f"{path} was not read: {refused}")
         text = None
-    if text is None and settings.config:
-        raise UsageError(f"input 'config': there is no {path} on the branch {branch}")
-    return wiring.remote_task(
-        wiring.config_from_text(text, path), settings.mode, settings.report_dir,
-        dry_run=settings.dry_run, max_reruns=settings.max_reruns,
-    )  # fmt: skip
+    if text is None and required:
+        raise UsageError(f"there is no {path} on the branch {branch} (input 'config' or 'rules')")
+    return wiring.config_from_text(text, path)
 
 
 def _tell(report: Report, settings: ActionSettings, environ: Mapping[str, str]) -> None:

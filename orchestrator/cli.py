@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     monitor = commands.add_parser("monitor", help="watch a repository and heal its red runs")
     monitor.add_argument("--repo", metavar="OWNER/NAME", default="", help="default: from the environment")
     monitor.add_argument("--interval", metavar="SECONDS", type=float, default=120.0)
-    monitor.add_argument("--retries", metavar="N", type=int, default=3, help="sweeps that may fail in a row before giving up")
+    monitor.add_argument("--retries", metavar="N", type=int, help="attempts at one failure before it is left to a person")
     monitor.add_argument("--once", action="store_true", help="one sweep only")
     monitor.add_argument("--mode", choices=_MODES)
     monitor.add_argument("--report-dir", metavar="DIR", type=Path, default=Path("."))
@@ -159,7 +159,8 @@ def _heal_remote(options: argparse.Namespace, wanted: re.Match[str]) -> Report:
     with TerminalProgress() as progress, wiring.remote(_server(wanted), os.environ, progress) as (ports, github):
         run = github.run(wanted["repository"], int(wanted["run"]), _attempt(wanted))
         config = wiring.config_from_folder(None, options.config)
-        task = wiring.remote_task(config, _mode(options), Path("."), dry_run=options.dry_run, max_reruns=options.max_reruns)
+        config = config.override(mode=_mode(options), max_reruns=options.max_reruns)
+        task = wiring.task(config, Path("."), dry_run=options.dry_run)
         return heal(judge(run), wiring.run_logs(run, github), task, ports)
 
 
@@ -175,7 +176,8 @@ def _heal_local(options: argparse.Namespace) -> Report:
         raise UsageError(f"--mode {mode} needs a run on GitHub (a run's URL or OWNER/NAME#RUN_ID); use apply, commit or patch")
     logs = open_logs(options.source)
     config = wiring.config_from_folder(options.repo, options.config)
-    task = wiring.local_task(config, mode, Path("."), dry_run=options.dry_run, max_reruns=options.max_reruns)
+    config = config.override(mode=mode, max_reruns=options.max_reruns)
+    task = wiring.task(config, Path("."), local=True, dry_run=options.dry_run)
     with TerminalProgress() as progress, wiring.local(options.repo, os.environ, progress) as ports:
         return heal(Trigger(), logs, task, ports)
 

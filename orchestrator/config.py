@@ -24,10 +24,15 @@ class Config:
     """A repository's own settings. ``None`` leaves the choice to the action's inputs."""
 
     mode: Mode | None = None
+    max_attempts: int | None = None
     max_reruns: int | None = None
     disable: frozenset[str] = frozenset()
     severity: Mapping[str, Severity] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+
+    def override(self, **choices: Any) -> Config:
+        """This configuration with every choice that is not ``None`` in its place."""
+        return replace(self, **{name: value for name, value in choices.items() if value is not None})
 
     def adapt(self, catalogue: Mapping[str, Rule]) -> dict[str, Rule]:
         """The catalogue with this configuration's rules added, changed and left out."""
@@ -53,6 +58,7 @@ def from_data(data: Mapping[str, Any], nodes: YamlNode, where: str = PATH) -> Co
         raise UsageError(f"{where}:{_explain(error, nodes)}")
     return Config(
         mode=Mode(data["mode"]) if "mode" in data else None,
+        max_attempts=data.get("max-attempts"),
         max_reruns=data.get("max-reruns"),
         disable=frozenset(data.get("disable", ())),
         severity={key: Severity(value) for key, value in data.get("severity", {}).items()},

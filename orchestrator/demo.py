@@ -30,7 +30,7 @@ def command(folder: Path) -> int:
     repository = _prepare(folder)
     console.print(Text.assemble(("A workflow went red. ", "bold"), f"Repository {repository}, log {EXAMPLE / 'run.log'}"), soft_wrap=True)
     with TerminalProgress() as progress, wiring.local(repository, os.environ, progress) as ports:
-        task = wiring.local_task(wiring.config_from_folder(repository), Mode.COMMIT, folder)
+        task = wiring.task(wiring.config_from_folder(repository).override(mode=Mode.COMMIT), folder, local=True)
         report = heal(Trigger(), open_logs(str(EXAMPLE / "run.log")), task, ports)
     path = files.write(report, folder, dumps(report))
     show(report, console)

@@ -24,6 +24,7 @@ from orchestrator.settings import repository_from, server_from
 from orchestrator.sweep import sweep
 
 _JITTER = 0.1
+_TROUBLES = 5  # sweeps in a row that may fail before the monitor gives up
 
 
 def command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -43,7 +44,9 @@ def command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         wiring.remote(server, environ, progress) as (ports, github),
     ):
         config = wiring.config_from_text(github.file(repository, CONFIG_PATH, github.default_branch(repository)))
-        task = wiring.remote_task(config, mode, options.report_dir)
+        attempts = None if options.retries is None else max(1, options.retries)
+        config = config.override(mode=mode, max_attempts=attempts, max_reruns=options.retries)
+        task = wiring.task(config, options.report_dir)
         _loop(repository, github, task, ports, options, stop)
     return 0
 
@@ -63,9 +66,9 @@ def _loop(
             failures = 0
         except OrchestratorError as failed:
             failures += 1
-            if options.once or failures > options.retries:
+            if options.once or failures > _TROUBLES:
                 raise
-            ports.progress.note(f"{failed} (failure {failures} of {options.retries} in a row)")
+            ports.progress.note(f"{failed} (sweep {failures} of {_TROUBLES} in a row that failed)")
         else:
             _write(report, options.report_dir)
             if report.runs:

@@ -49,6 +49,7 @@ class Task:
 
     rules: Mapping[str, Rule]
     mode: Mode = Mode.PULL_REQUEST
+    max_attempts: int = 3
     max_reruns: int = 2
     dry_run: bool = False
     folder: Path = field(default_factory=Path)
@@ -128,7 +129,7 @@ def _mend(
     if task.dry_run:
         return replace(report, fixes=(replace(result, publication=Publication(kind="none", note="dry run")),))
     try:
-        publication = publish(verdict, run, task.mode, repository, ports, folder=task.folder)
+        publication = publish(verdict, run, task.mode, repository, ports, folder=task.folder, attempts=task.max_attempts)
     except Unpublished as closed:
         return replace(report, fixes=(replace(result, success=False, error_message=str(closed)),))
     return replace(

@@ -160,8 +160,8 @@ class GitHub(Protocol):
     def default_branch(self, repository: str) -> str:
         """The name of the repository's default branch."""
 
-    def pull_requests(self, repository: str, *, head: str, base: str = "") -> list[PullRequest]:
-        """Open pull requests from ``head`` (``owner:branch``), optionally into ``base``."""
+    def pull_requests(self, repository: str, *, head: str, state: str = "open") -> list[PullRequest]:
+        """The pull requests from ``head`` (``owner:branch``) that are open, closed, or all of them."""
 
     def open_pull_request(
         self, repository: str, *, title: str, body: str, head: str, base: str

@@ -6,6 +6,7 @@ ends in the same one branch and pull request.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Unpublished(Exception):
 
 
 def publish(
-    verdict: Verdict, run: WorkflowRun, mode: Mode, repository: Repository, ports: Ports, *, folder: Path
+    verdict: Verdict, run: WorkflowRun, mode: Mode, repository: Repository, ports: Ports, *, folder: Path, attempts: int = 1
 ) -> Publication:
     """Publish in ``mode``; a refusal falls to a patch file in ``folder`` with the reason noted.
 
@@ -40,7 +41,7 @@ def publish(
             raise Unpublished("--mode apply is for local logs and a local repository; use commit, patch or pull-request")
         case Mode.COMMIT | Mode.PULL_REQUEST | Mode.PUSH:
             try:
-                return _remotely(verdict, run, mode, repository, ports.github)
+                return _remotely(verdict, run, mode, repository, ports.github, attempts)
             except ServiceError as refused:
                 return replace(_patch(verdict, folder), note=f"{refused}. The change is in the patch instead")
 
@@ -54,9 +55,10 @@ def rerun(run: WorkflowRun, github: GitHub | None) -> Publication:
     return Publication(kind="rerun", url=run.html_url, note=f"attempt {run.attempt + 1} of the failed jobs")
 
 
-def branch_name(issue: WorkflowIssue, run: WorkflowRun) -> str:
-    """The one branch for this failure of this commit."""
-    return f"{BRANCH_PREFIX}{issue.fingerprint[:12]}" + (f"-{run.head_sha[:7]}" if run.head_sha else "")
+def branch_name(issue: WorkflowIssue, run: WorkflowRun, attempt: int = 1) -> str:
+    """The one branch for this failure on the branch that failed; a later attempt has its number."""
+    unit = hashlib.sha256(f"{issue.fingerprint}\0{run.head_branch}".encode()).hexdigest()[:12]
+    return f"{BRANCH_PREFIX}{unit}" + (f"-{attempt}" if attempt > 1 else "")
 
 
 def commit_message(verdict: Verdict, run: WorkflowRun) -> str:
@@ -108,55 +110,60 @@ def _locally(verdict: Verdict, mode: Mode, repository: Repository) -> Publicatio
 
 
 def _remotely(
-    verdict: Verdict, run: WorkflowRun, mode: Mode, repository: Repository, github: GitHub | None
+    verdict: Verdict, run: WorkflowRun, mode: Mode, repository: Repository, github: GitHub | None, attempts: int
 ) -> Publication:
     if github is None or not run.repository:
         raise Unpublished("publishing needs a run on GitHub; use --mode apply, commit or patch")
-    issue, fix = verdict.change.planned.issue, verdict.change.planned.fix
+    issue, fix, message = verdict.change.planned.issue, verdict.change.planned.fix, commit_message(verdict, run)
     note = ""
     if mode is Mode.PUSH:
         if fix.safety is Safety.SAFE:
-            sha = repository.commit(
-                verdict.change.files, branch=branch_name(issue, run), message=commit_message(verdict, run)
-            )
+            branch = branch_name(issue, run)
+            sha = repository.commit(verdict.change.files, branch=branch, message=message)
             repository.push(run.head_branch, sha, expect=run.head_sha)
             return Publication(kind="push", branch=run.head_branch, commit_sha=sha)
         note = "a pull request, because this mend wants a person's review"
-    branch = branch_name(issue, run)
-    if mode is Mode.COMMIT:
-        sha = repository.commit(verdict.change.files, branch=branch, message=commit_message(verdict, run))
-        there = _push_branch(repository, branch, sha)
-        return Publication(kind="commit", branch=branch, commit_sha=there)
     owner = run.repository.split("/", 1)[0]
-    existing = github.pull_requests(run.repository, head=f"{owner}:{branch}")
-    if existing:
-        return _published(existing[0], branch, "", "the pull request was open already")
-    sha = repository.commit(verdict.change.files, branch=branch, message=commit_message(verdict, run))
-    sha = _push_branch(repository, branch, sha)
+    for attempt in range(1, attempts + 1):
+        branch = branch_name(issue, run, attempt)
+        known = github.pull_requests(run.repository, head=f"{owner}:{branch}", state="all")
+        for one in known:
+            if one.state == "open":
+                return _published(one, branch, "", "the pull request was open already")
+        if known:
+            continue  # it was merged or turned down, and the failure is back
+        sha = repository.commit(verdict.change.files, branch=branch, message=message)
+        there = repository.remote_branch(branch)
+        if there and there != sha:
+            continue
+        if not there:
+            repository.push(branch, sha)
+        # Otherwise an earlier pass was cut off after its push: the same mend has the same commit.
+        if mode is Mode.COMMIT:
+            return Publication(kind="commit", branch=branch, commit_sha=sha)
+        return _open(verdict, run, github, branch, sha, note)
+    raise Unpublished(
+        f"the budget of {attempts} attempts at this failure on {run.head_branch} is used up "
+        f"(branches {branch_name(issue, run)}…); it needs a person"
+    )
+
+
+def _open(verdict: Verdict, run: WorkflowRun, github: GitHub, branch: str, sha: str, note: str) -> Publication:
+    title = _printable(verdict.change.planned.fix.title)
     try:
         opened = github.open_pull_request(
-            run.repository, title=_printable(fix.title), body=pull_request_body(verdict, run), head=branch, base=run.head_branch
+            run.repository, title=title, body=pull_request_body(verdict, run), head=branch, base=run.head_branch
         )
-    except Conflict:
-        again = github.pull_requests(run.repository, head=f"{owner}:{branch}")
-        if not again:
-            raise
-        opened = again[0]
     except ServiceError as refused:
+        if isinstance(refused, Conflict):  # another orchestrator was quicker by a moment
+            owner = run.repository.split("/", 1)[0]
+            for one in github.pull_requests(run.repository, head=f"{owner}:{branch}"):
+                return _published(one, branch, sha, "the pull request was open already")
         return Publication(
             kind="commit", branch=branch, commit_sha=sha,
             note=f"{refused}. The branch {branch} is pushed; open the pull request from it",
         )  # fmt: skip
     return _published(opened, branch, sha, note)
-
-
-def _push_branch(repository: Repository, branch: str, sha: str) -> str:
-    """Push unless it is there: the name says that it holds this mend of this commit, so an earlier
-    attempt was cut off after the push. Returns the branch's commit."""
-    there = repository.remote_branch(branch)
-    if not there:
-        repository.push(branch, sha)
-    return there or sha
 
 
 def _published(opened: PullRequest, branch: str, sha: str, note: str) -> Publication:

@@ -51,6 +51,8 @@ class ActionSettings:
     run_id: int | None
     repository: str
     config: str
+    rules: str
+    max_attempts: int | None
     max_reruns: int | None
     dry_run: bool
     report_dir: Path
@@ -89,6 +91,8 @@ def action_settings(environ: Mapping[str, str]) -> ActionSettings:
         run_id=_number(environ, "run-id"),
         repository=_repository(_input(environ, "repository") or repository_from(environ)),
         config=_input(environ, "config"),
+        rules=_input(environ, "rules"),
+        max_attempts=_number(environ, "max-attempts"),
         max_reruns=_number(environ, "max-reruns"),
         dry_run=_flag(environ, "dry-run"),
         report_dir=Path(environ.get("GITHUB_WORKSPACE") or ".") / (_input(environ, "report-dir") or "."),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LOCAL_DEFAULT = Mode.APPLY
 _REMOTE_DEFAULT = Mode.PULL_REQUEST
+_MAX_ATTEMPTS = 3
+_MAX_RERUNS = 2
 
 
 class _LazySandbox:
@@ -113,22 +115,13 @@ def with_jobs(trigger: Trigger, github: GitHubClient) -> Trigger:
     return replace(trigger, run=replace(trigger.run, jobs=github.jobs(trigger.run)))
 
 
-def local_task(config: Config, mode: Mode | None, folder: Path, *, dry_run: bool = False, max_reruns: int | None = None) -> Task:
-    """What a command on local files asks for."""
-    return _task(config, mode, _LOCAL_DEFAULT, folder, dry_run, max_reruns)
-
-
-def remote_task(config: Config, mode: Mode | None, folder: Path, *, dry_run: bool = False, max_reruns: int | None = None) -> Task:
-    """What a command or an event about a run on GitHub asks for."""
-    return _task(config, mode, _REMOTE_DEFAULT, folder, dry_run, max_reruns)
-
-
-def _task(config: Config, mode: Mode | None, default: Mode, folder: Path, dry_run: bool, max_reruns: int | None) -> Task:
-    reruns = max_reruns if max_reruns is not None else config.max_reruns
+def task(config: Config, folder: Path, *, local: bool = False, dry_run: bool = False) -> Task:
+    """What is asked for: a configuration with its gaps filled by the defaults."""
     return Task(
         rules=rules(config),
-        mode=mode or config.mode or default,
-        max_reruns=2 if reruns is None else reruns,
+        mode=config.mode or (_LOCAL_DEFAULT if local else _REMOTE_DEFAULT),
+        max_attempts=_MAX_ATTEMPTS if config.max_attempts is None else config.max_attempts,
+        max_reruns=_MAX_RERUNS if config.max_reruns is None else config.max_reruns,
         dry_run=dry_run,
         folder=folder,
     )

@@ -95,7 +95,9 @@ class GitRepository:
             if existing[0] == tree:
                 return existing[1]
             raise Conflict(f"the branch {branch} exists with other content; delete it and run again")
-        with self._git.custom_environment(**_BOT):
+        # The failing commit's time makes the same mend the same commit, however often it is made.
+        time = self._run("show", "--no-patch", "--format=%ct +0000", head).strip()
+        with self._git.custom_environment(**_BOT, GIT_AUTHOR_DATE=time, GIT_COMMITTER_DATE=time):
             sha = self._run("commit-tree", tree, "-p", head, "-m", message).strip()
         self._run("update-ref", f"refs/heads/{branch}", sha, "0" * 40)
         return sha

@@ -122,9 +122,9 @@ class GitHubClient:
 
     # --- pull requests and issues --------------------------------------------------------------
 
-    def pull_requests(self, repository: str, *, head: str, base: str = "") -> list[PullRequest]:
-        """Open pull requests from ``head`` (``owner:branch``), optionally into ``base``."""
-        params = {"state": "open", "head": head, "per_page": str(_PAGE), **({"base": base} if base else {})}
+    def pull_requests(self, repository: str, *, head: str, state: str = "open") -> list[PullRequest]:
+        """The pull requests from ``head`` (``owner:branch``) that are open, closed, or all of them."""
+        params = {"state": state, "head": head, "per_page": str(_PAGE)}
         found = self._get(f"/repos/{repository}/pulls", needs="pull-requests: read", params=params)
         return [_pull_request(raw) for raw in found]
 
