@@ -13,8 +13,8 @@ from orchestrator import wiring
 from orchestrator.config import PATH as CONFIG_PATH
 from orchestrator.errors import UsageError
 from orchestrator.event import RED, judge
-from orchestrator.model import FixResult, Mode, Report, WorkflowIssue, WorkflowRun
-from orchestrator.pipeline import JobLog, diagnose, heal, heal_issue
+from orchestrator.model import FixResult, JobLog, Mode, Report, WorkflowIssue, WorkflowRun
+from orchestrator.pipeline import diagnose, heal, heal_issue
 from orchestrator.settings import repository_from, server_from
 from orchestrator.sweep import sweep
 

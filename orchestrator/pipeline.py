@@ -15,7 +15,7 @@ from orchestrator.logs.scan import scan
 from orchestrator.model import (
     Decision,
     FixResult,
-    Job,
+    JobLog,
     LogScan,
     Mode,
     Plan,
@@ -32,15 +32,6 @@ from orchestrator.plan import Policy, make_plan
 from orchestrator.ports import Ports, Repository
 from orchestrator.publish import Unpublished, publish, rerun
 from orchestrator.verify import shortfall, verify
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobLog:
-    """One log to read: its name in evidence, its bytes, and what the API says of its job."""
-
-    source: str
-    blocks: Iterable[bytes]
-    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

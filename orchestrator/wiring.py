@@ -14,8 +14,8 @@ from orchestrator.config import PATH, Config, from_data
 from orchestrator.edges import yaml
 from orchestrator.edges.checker import Actionlint
 from orchestrator.errors import UsageError
-from orchestrator.model import Job, Mode, Trigger, WorkflowRun
-from orchestrator.pipeline import JobLog, Task
+from orchestrator.model import Job, JobLog, Mode, Trigger, WorkflowRun
+from orchestrator.pipeline import Task
 from orchestrator.ports import Ports, Progress, Quiet, Repository
 from orchestrator.settings import Server
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.errors import SourceError
-from orchestrator.pipeline import JobLog
+from orchestrator.model import JobLog
 
 BLOCK = 64 * 1024
 _JOB_FILE = re.compile(r"^-?\d+_[^/]*\.txt$")
