@@ -145,3 +145,29 @@ def test_the_workflows_own_token_cannot_mend_workflow_files_and_leaves_a_patch(l
     assert not lab.pulls(repo)
     assert ours(lab, repo).conclusion == "success"
     assert "workflows" in json.dumps(ours(lab, repo).report) or "workflow" in ours(lab, repo).report
+
+
+def test_a_failure_that_keeps_coming_back_is_mended_within_a_budget(lab: Lab) -> None:
+    repo, red = arrange(lab, scenarios.REMOVED_ACTION)
+    lab.settle()
+    for number in range(5):
+        for pull in lab.pulls(repo):
+            pull.issue.state = "closed"
+        lab.push(repo, {"README.md": f"Change {number}.\n"})
+        lab.settle()
+    assert len(lab.pulls(repo)) == 3, "three attempts, each turned down, and no more"
+    assert len([name for name in lab.branches(repo) if name.startswith("mcp-orchestrator/")]) == 3
+    assert {run.conclusion for run in lab.runs(repo) if run.name == "Heal"} <= {"success", "skipped"}
+
+
+def test_a_pass_that_was_cut_off_after_its_push_is_completed(lab: Lab) -> None:
+    repo, red = arrange(lab, scenarios.REMOVED_ACTION)
+    lab.fault("POST", "/pulls$", 500)
+    lab.settle()
+    assert not lab.pulls(repo)
+    branches = lab.branches(repo)
+    assert any(name.startswith("mcp-orchestrator/") for name in branches)
+    lab.rerun(ours(lab, repo), None, "octocat")
+    lab.settle()
+    assert len(lab.pulls(repo)) == 1
+    assert lab.branches(repo) == branches, "the branch that was there is the one that is used"
