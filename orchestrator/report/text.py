@@ -98,7 +98,8 @@ def _publication(fix: FixResult) -> RenderableType:
         return Text.assemble(("Not published  ", "bold red"), printable(fix.error_message or ""))
     done = fix.publication
     where = " ".join(filter(None, (done.url, done.branch, done.commit_sha[:12], done.path)))
-    return Text.assemble((f"{done.kind}  ", "bold green"), printable(f"{where}  {done.note}"))
+    line = Text.assemble((f" {done.kind} ", "reverse bold green"), f" {printable(where) or printable(done.note)}")
+    return Group(line, Text(f"  {printable(done.note)}", style="dim")) if where and done.note else line
 
 
 def _others(issues: tuple[WorkflowIssue, ...]) -> RenderableType:
