@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 from lab import Lab, lab_or_skip
-from lab.engine import Engine, engine_fixture, parse_file_command
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    yield from engine_fixture()
+from lab.engine import Engine, parse_file_command
 
 
 @pytest.fixture
