@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ _DECISION_STYLE = {
     Decision.GUIDANCE: "bold yellow",
     Decision.DECLINE: "bold red",
 }
+_DIFF_STYLE = {"+++": "bold", "---": "bold", "diff ": "bold", "+": "green", "-": "red", "@@": "cyan"}
 _MORE = 8
 
 
@@ -81,16 +81,22 @@ def _evidence(evidence: Evidence) -> RenderableType:
 def _fix(fix: FixResult) -> RenderableType:
     rows: list[RenderableType] = []
     if fix.diff:
-        rows.append(Padding(Syntax(redact(fix.diff), "diff", background_color="default", word_wrap=True), (1, 2)))
+        rows.append(Padding(Group(*map(_diff_line, redact(fix.diff).splitlines())), (0, 2, 1, 2)))
     table = Table.grid(padding=(0, 2))
     for rung in fix.verification:
         mark = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}[rung.passed]
         codes = f"exit {rung.before} → {rung.after}" if rung.before is not None and rung.after is not None else ""
-        what = printable(rung.command or rung.note) if rung.passed else printable(rung.note or rung.command)
+        told = (rung.command, rung.note) if rung.passed else (rung.note or rung.command,)
+        what = " · ".join(printable(text) for text in told if text)
         table.add_row(Text(*mark), Text(str(rung.rung), style="bold"), Text(codes, style="green" if rung.passed else ""), Text(what, style="dim"))
-    rows.append(Padding(table, (0, 2)))
+    rows.append(Padding(table, (0, 2, 1, 2)))
     rows.append(_publication(fix))
     return Group(*rows)
+
+
+def _diff_line(line: str) -> Text:
+    style = next((style for start, style in _DIFF_STYLE.items() if line.startswith(start)), "")
+    return Text("".join(c if c.isprintable() or c == "\t" else " " for c in line), style=style)
 
 
 def _publication(fix: FixResult) -> RenderableType:
