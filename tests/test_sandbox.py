@@ -125,10 +125,7 @@ class TestRights:
         """A step could guess the name of the next step's script and put a link to a file of root's there."""
         target = tmp_path / "roots-own"
         target.write_text("untouched")
-        escape = (
-            f'cd ..; for n in 0 1 2 3; do ln -s {target} "scripts/step-$n.sh" || true; done; '
-            f'mv scripts old && mkdir scripts && for n in 0 1 2 3; do ln -s {target} "scripts/step-$n.sh"; done; exit 0'
-        )
+        escape = f"cd ..; ln -s {target} scripts/step-2.sh || (mv scripts old && mkdir scripts && ln -s {target} scripts/step-1.sh)"
         with sandbox.session(make_tree({"a": "x"})) as session:
             session.run(sh(f"({escape}) 2>/dev/null || true"))
             done = session.run(sh("echo second"))
