@@ -140,7 +140,7 @@ def _rolled_back(
     issue = replace(planned.issue, decision=decision, decision_reason=f"a mend was tried and taken back: {reason}")
     result = FixResult(
         issue=issue, success=False, error_message=reason, title=planned.fix.title,
-        recipe=planned.fix.recipe, safety=planned.fix.safety,
+        recipe=planned.fix.recipe, safety=planned.fix.safety, explanation=planned.fix.explanation,
         files=tuple(f.path for f in verdict.change.files) if verdict else (),
         diff=verdict.change.diff if verdict else "",
         verification=verdict.verification if verdict else (),
@@ -151,7 +151,7 @@ def _rolled_back(
 def _result(planned: PlannedFix, verdict: Verdict, ports: Ports) -> FixResult:
     return FixResult(
         issue=planned.issue, success=True, applied_at=ports.now, title=planned.fix.title,
-        recipe=planned.fix.recipe, safety=planned.fix.safety, files=tuple(f.path for f in verdict.change.files),
+        recipe=planned.fix.recipe, safety=planned.fix.safety, explanation=planned.fix.explanation, files=tuple(f.path for f in verdict.change.files),
         diff=verdict.change.diff, verification=verdict.verification,
     )  # fmt: skip
 

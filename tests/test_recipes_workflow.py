@@ -86,9 +86,12 @@ def test_line_endings_and_byte_order_mark_stay() -> None:
 def test_aliased_step_is_edited_at_its_anchor() -> None:
     text = (
         "on: push\njobs:\n  a:\n    runs-on: ubuntu-24.04\n    steps: &steps\n"
-        "      - uses: actions/upload-artifact@v3\n  b:\n    runs-on: ubuntu-24.04\n    steps: *steps\n"
+        "      - uses: actions/download-artifact@v3\n  b:\n    runs-on: ubuntu-24.04\n    steps: *steps\n"
     )
-    assert _healed(REMOVED, {PATH: text}) == text.replace("@v3", "@v6").encode()
+    issue = _issue(
+        "actions/removed-action-version", V3.replace("upload", "download"), action="actions/download-artifact", version="v3"
+    )
+    assert _healed(issue, {PATH: text}) == text.replace("@v3", "@v7").encode()
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,13 @@ def test_aliased_step_is_edited_at_its_anchor() -> None:
             {PATH: _job(f"      - uses: actions/upload-artifact@{'a' * 40} # v3.1.3\n")}, "pinned to a commit", id="commit"
         ),
         pytest.param({PATH: _job("      - uses: actions/upload-artifact@v3.1\n")}, "no exact version", id="half exact"),
+        pytest.param(
+            {PATH: _job("      - uses: actions/upload-artifact@v3\n" * 2)}, "uploaded more than once", id="twice",
+        ),
+        pytest.param(
+            {PATH: _job("      - uses: actions/upload-artifact@v3\n    strategy: {matrix: {os: [a, b]}}\n")},
+            "every job of the matrix", id="matrix",
+        ),
         pytest.param({PATH: _job("      - uses: else/upload-artifact@v3\n")}, "does not use", id="other owner"),
         pytest.param(
             {PATH: _job("      - uses: actions/upload-artifact@v3\n"), ".github/workflows/actions.lock": PATH},
@@ -118,7 +128,7 @@ def test_removed_action_is_left_alone(files: dict[str, str | bytes], reason: str
     ("options", "word"),
     [
         pytest.param("{name: logs, path: .cache/x}", "hidden", id="hidden files"),
-        pytest.param("{name: twice, path: a}\n      - uses: actions/upload-artifact@v3\n        with: {name: twice}", "2 times", id="twice"),
+        pytest.param("{name: logs}\n        if: failure()\n    strategy: {matrix: {os: [a, b]}}", "matrix", id="matrix, at times"),
     ],
 )  # fmt: skip
 def test_artifact_that_v4_treats_otherwise_needs_review(options: str, word: str) -> None:

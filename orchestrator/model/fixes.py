@@ -178,6 +178,7 @@ class FixResult:
     title: str = ""
     recipe: str = ""
     safety: str = Safety.REVIEW
+    explanation: str = ""
     files: tuple[str, ...] = ()
     diff: str = ""
     verification: tuple[Verification, ...] = ()

@@ -54,6 +54,12 @@ def recipe(issue: WorkflowIssue, context: Context) -> Fix | Declined:
     ]  # fmt: skip
     if not any(use.action in named for use in removed):
         return Declined(reason=_elsewhere(context.tree, named, paths))
+    collision = _collision(removed)
+    if collision:
+        return Declined(
+            reason=f"{collision}, which later versions refuse: give each upload a name of its own, "
+            "and download them with `pattern` and `merge-multiple: true`"
+        )
     splices: list[Splice] = []
     for use in removed:
         edit = _edit(use, table, context.tree)
@@ -61,7 +67,7 @@ def recipe(issue: WorkflowIssue, context: Context) -> Fix | Declined:
             return edit
         splices.append(edit)
     notes = [note for action in sorted({u.action for u in removed}) if (note := table[action].get("note"))]
-    hazards = _artifact_hazards(removed)
+    hazards = _hazards(removed)
     targets = ", ".join(f"{a} to v{table[a]['target']}" for a in sorted({u.action for u in removed}))
     return Fix(
         title=f"Move {targets}",
@@ -126,23 +132,35 @@ def _elsewhere(tree: Tree, named: set[str], paths: list[str]) -> str:
     return f"{subject} {wanted} at that version; an action that the workflow uses must bring it along"
 
 
-def _artifact_hazards(uses: list[_Use]) -> list[str]:
-    """What uploads of the fourth generation refuse or leave out, where the old ones did not."""
-    hazards = []
-    names: dict[tuple[str, str], int] = {}
+def _uploads(uses: list[_Use]) -> Iterator[tuple[_Use, str]]:
+    """Every upload with the name of its artifact."""
     for use in uses:
-        if use.action != "actions/upload-artifact":
+        if use.action == "actions/upload-artifact":
+            options = use.step.node.get("with")
+            yield use, (options.text("name") if options else "") or "artifact"
+
+
+def _collision(uses: list[_Use]) -> str:
+    """An artifact that is surely uploaded twice under one name, which version 4 and later refuse."""
+    seen: set[tuple[str, str]] = set()
+    for use, name in _uploads(uses):
+        if use.step.node.get("if") is not None:
             continue
-        options = use.step.node.get("with")
-        name = (options.text("name") if options else "") or "artifact"
-        names[use.step.path, name] = names.get((use.step.path, name), 0) + 1
         if use.step.job.at("strategy", "matrix") is not None and "matrix." not in name:
-            hazards.append(f"Every job of the matrix uploads {name!r}; since v4 each needs a name of its own.")
-        if any(_HIDDEN.search(line.strip()) for line in (options.text("path") if options else "").splitlines()):
+            return f"every job of the matrix {use.step.job_id} uploads {name!r}"
+        if (use.step.path, name) in seen:
+            return f"{name!r} is uploaded more than once"
+        seen.add((use.step.path, name))
+    return ""
+
+
+def _hazards(uses: list[_Use]) -> list[str]:
+    """What may be missing from an artifact of version 4 or later."""
+    hazards = []
+    for use, name in _uploads(uses):
+        paths = use.step.node.text("with", "path").splitlines()
+        if any(_HIDDEN.search(line.strip()) for line in paths):
             hazards.append(f"{name!r} holds hidden files, which since v4 need `include-hidden-files: true`.")
-    hazards += [
-        f"{name!r} is uploaded {count} times; since v4 each upload needs a name of its own."
-        for (_, name), count in names.items()
-        if count > 1
-    ]
+        if use.step.job.at("strategy", "matrix") is not None and "matrix." not in name:
+            hazards.append(f"Jobs of a matrix upload {name!r}; since v4 each needs a name of its own.")
     return list(dict.fromkeys(hazards))

@@ -80,6 +80,8 @@ def _evidence(evidence: Evidence) -> RenderableType:
 
 def _fix(fix: FixResult) -> RenderableType:
     rows: list[RenderableType] = []
+    if fix.explanation:
+        rows.append(Padding(Text(printable(fix.explanation)), (0, 2, 1, 2)))
     if fix.diff:
         rows.append(Padding(Group(*map(_diff_line, redact(fix.diff).splitlines())), (0, 2, 1, 2)))
     table = Table.grid(padding=(0, 2))
