@@ -25,7 +25,7 @@ BARE = {name: value for name, value in os.environ.items() if not name.startswith
 
 def run(*command: object, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(word) for word in command], cwd=cwd, env={**BARE, **(env or {})}, capture_output=True, text=True, timeout=250
+        [str(word) for word in command], cwd=cwd, env={**BARE, **(env or {})}, capture_output=True, text=True, timeout=250, check=False
     )
 
 
@@ -158,13 +158,13 @@ class TestEnvironment:
         [
             (["--retries", "10"], {}, ["demo"]),
             ([], {"GITHUB_TOKEN": "t"}, ["demo"]),
-            (["--repo", "octo/demo", "--retries=4"], {"GITHUB_TOKEN": "t"}, "monitor --repo octo/demo --once --retries 4".split()),
+            (["--repo", "octo/demo", "--retries=4"], {"GITHUB_TOKEN": "t"}, ["monitor", "--repo", "octo/demo", "--once", "--retries", "4"]),
             (
                 ["--retries", "10"],
                 {"GITHUB_TOKEN": "t", "GITHUB_REPOSITORY_OWNER": "octo", "GITHUB_REPOSITORY_NAME": "demo"},
-                "monitor --repo octo/demo --once --retries 10".split(),
+                ["monitor", "--repo", "octo/demo", "--once", "--retries", "10"],
             ),
-            (["--repo=octo/demo", "--mode", "report"], {"GITHUB_TOKEN": "t"}, "monitor --repo octo/demo --once --mode report".split()),
+            (["--repo=octo/demo", "--mode", "report"], {"GITHUB_TOKEN": "t"}, ["monitor", "--repo", "octo/demo", "--once", "--mode", "report"]),
             (["diagnose", "a b.log", "--repo", "."], {}, ["diagnose", "a b.log", "--repo", "."]),
         ],
     )

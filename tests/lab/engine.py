@@ -103,6 +103,7 @@ class Engine:
             text=True,
             errors="replace",
             timeout=timeout,
+            check=False,
         )
         if check and done.returncode:
             raise RuntimeError(f"docker {' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -493,8 +494,10 @@ _HOOKS = (
     'ln -s /usr/bin/python3 "$1/usr/local/bin/python3"',
     'rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED',
     'rm -rf "$1"/usr/lib/python3/dist-packages/packaging*',
-    "printf 'DPkg::Post-Invoke { \"rm -f /var/cache/apt/archives/*.deb || true\"; };\\n'"
-    ' > "$1/etc/apt/apt.conf.d/docker-clean"',
+    (
+        "printf 'DPkg::Post-Invoke { \"rm -f /var/cache/apt/archives/*.deb || true\"; };\\n'"
+        ' > "$1/etc/apt/apt.conf.d/docker-clean"'
+    ),
     'find "$1/usr/lib" -name __pycache__ -type d -prune -exec rm -rf {} +',
 )
 _IMPORT = (
@@ -529,6 +532,7 @@ def _bootstrap(lab: Path, tar: Path, certificates: bytes) -> None:
                 text=True,
                 errors="replace",
                 timeout=400,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise Unavailable("mmdebstrap did not finish in 400 s") from None
@@ -548,6 +552,7 @@ def _mirror_line() -> str:
         ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"],
         capture_output=True,
         text=True,
+        check=False,
     )
     for line in targets.stdout.splitlines():
         uri, suite, component = line.split("|")
@@ -561,7 +566,7 @@ def _mirror_line() -> str:
 def _apt_transport() -> str:
     """This machine's proxy and retry settings of apt."""
     dump = ["apt-config", "dump", "--no-empty", "Acquire::http", "Acquire::https", "Acquire::Retries"]
-    return subprocess.run(dump, capture_output=True, text=True).stdout
+    return subprocess.run(dump, capture_output=True, text=True, check=False).stdout
 
 
 if __name__ == "__main__":
@@ -569,5 +574,4 @@ if __name__ == "__main__":
     _engine = start()
     if _engine is None:
         sys.exit(1)
-    _engine.image
-    print(json.dumps({"host": _engine.host, "private": _engine.private, **_engine.timings}, indent=2))
+    print(json.dumps({"image": _engine.image, "host": _engine.host, "private": _engine.private, **_engine.timings}, indent=2))
