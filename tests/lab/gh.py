@@ -45,6 +45,7 @@ class Gh:
         environment = {
             **store.environment(),
             "HOME": str(self._directory),
+            "TMPDIR": str(self._directory),  # gh keeps logs in a folder there that one user owns
             "GH_CONFIG_DIR": str(self._directory),
             "GH_HOST": HOST,
             "GH_TOKEN": self._token,
