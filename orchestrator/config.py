@@ -54,7 +54,11 @@ def from_data(data: Mapping[str, Any], nodes: YamlNode, where: str = PATH) -> Co
     """
     import jsonschema_rs
 
-    for error in jsonschema_rs.Draft202012Validator(_schema()).iter_errors(dict(data)):
+    try:
+        error = next(iter(jsonschema_rs.Draft202012Validator(_schema()).iter_errors(dict(data))), None)
+    except (ValueError, TypeError) as wrong:  # keys or values that JSON does not know, such as a date
+        raise UsageError(f"{where}: {str(wrong).splitlines()[0]}") from None
+    if error is not None:
         raise UsageError(f"{where}:{_explain(error, nodes)}")
     return Config(
         mode=Mode(data["mode"]) if "mode" in data else None,

@@ -64,13 +64,13 @@ def branch_name(issue: WorkflowIssue, run: WorkflowRun, attempt: int = 1) -> str
 def commit_message(verdict: Verdict, run: WorkflowRun) -> str:
     """Subject, cause, proof, and the trailers by which we know our own commits."""
     planned = verdict.change.planned
-    proof = planned.issue.evidence[0].text.strip()[:200]
+    proof = redact(planned.issue.evidence[0].text.strip())[:200]
     climbed = ", ".join(v.rung for v in verdict.verification if v.passed)
     lines = [
         _printable(planned.fix.title),
         "",
         f"Cause: {_printable(planned.issue.fix_description)}",
-        f"Proof: {_printable(redact(proof))}",
+        f"Proof: {_printable(proof)}",
         f"Verified: {climbed}",
         "",
         TRAILER,

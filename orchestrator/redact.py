@@ -23,12 +23,14 @@ _SECRETS = tuple(
         r"\bglpat-[A-Za-z0-9_-]{16,}",
         r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+        # A line of a key whose first line is elsewhere.
+        r"(?m)^[ \t]*[A-Za-z0-9+/]{64}={0,2}[ \t]*$",
     )
 )
 _URL_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@:]+(?::[^\s/@]*)?@")
 _ASSIGNED = re.compile(
-    r"(?i)\b((?:[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY|CREDENTIALS?))"
-    r"[\"']?\s*[=:]\s*[\"']?)([^\s\"',;]{6,})"
+    r"(?i)\b((?:[A-Z0-9_-]*(?:TOKEN|SECRET(?:[_-]?ACCESS)?(?:[_-]?KEY)?|PASSWORD|PASSWD|API[_-]?KEY|ACCESS[_-]?KEY|PRIVATE[_-]?KEY|CREDENTIALS?))"
+    r"[\"']?\s*[=:]\s*[\"']?)(?!\$)([^\s\"',;]{6,})"
 )
 _AUTHORIZATION = re.compile(r"(?i)\b(authorization:\s*(?:basic|bearer|token)\s+)\S+")
 

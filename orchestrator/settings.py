@@ -110,7 +110,7 @@ def _number(environ: Mapping[str, str], name: str) -> int | None:
     value = _input(environ, name)
     if not value:
         return None
-    if not value.isdigit():
+    if not value.isdecimal() or len(value) > 18:
         raise UsageError(f"input {name!r}: {value!r} is not a whole number")
     return int(value)
 

@@ -56,7 +56,7 @@ def _cached(folder: Path, files: Mapping[str, Path]) -> dict[str, Any]:
             stored = json.load(stream)
         if stored["stamp"] == stamp.hexdigest():
             return dict(stored["rules"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     from orchestrator.edges.yaml import load_plain  # only when the cache is stale
 

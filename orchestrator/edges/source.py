@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +15,7 @@ from orchestrator.errors import SourceError
 from orchestrator.model import JobLog
 
 BLOCK = 64 * 1024
-_JOB_FILE = re.compile(r"^-?\d+_[^/]*\.txt$")
+_JOB_FILE = re.compile(r"^-?\d{1,10}_[^/]*\.txt$")
 _MAX_ENTRIES = 5_000
 _MAX_ENTRY = 4 << 30
 _MAX_RATIO = 1_000
@@ -24,9 +26,10 @@ def open_logs(source: str) -> list[JobLog]:
     if source == "-":
         return [JobLog(source="stdin", blocks=_blocks(sys.stdin.buffer))]
     path = Path(source)
-    if path.is_dir():
+    if _is(path.is_dir):
         return _folder(path)
-    if not path.exists():
+    if not _is(path.exists):
+        source = source if len(source) < 200 else source[:200] + "…"
         raise SourceError(
             f"{source}: no such file or folder; give a log, a run-log zip, a folder, - for standard input, "
             "a run's URL or owner/name#run_id"
@@ -35,14 +38,31 @@ def open_logs(source: str) -> list[JobLog]:
         if zipfile.is_zipfile(path):
             return _archive(path)
         path.open("rb").close()
+    except zipfile.BadZipFile as wrong:
+        raise SourceError(f"{source}: the archive is damaged ({wrong}); download it again") from None
     except OSError as wrong:
         raise SourceError(f"{source}: {wrong.strerror}") from None
-    return [JobLog(source=path.name, blocks=_file(path))]
+    return [JobLog(source=_shown(path.name), blocks=_file(path))]
+
+
+def _is(asked: Callable[[], bool]) -> bool:
+    try:
+        return asked()
+    except (OSError, ValueError):  # a name that no file can have, such as a whole pasted log
+        return False
+
+
+def _shown(name: str) -> str:
+    # Names may hold bytes that are no text; reports are UTF-8.
+    return name.encode("utf-8", "replace").decode()
 
 
 def _file(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        yield from _blocks(stream)
+    try:
+        with path.open("rb") as stream:
+            yield from _blocks(stream)
+    except OSError as wrong:
+        raise SourceError(f"{path}: {wrong.strerror}") from None
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
@@ -56,7 +76,7 @@ def _folder(path: Path) -> list[JobLog]:
     chosen = _job_files(names) or list(names)
     if not chosen:
         raise SourceError(f"{path}: no .txt or .log file in this folder")
-    return [JobLog(source=name, blocks=_file(names[name])) for name in chosen]
+    return [JobLog(source=_shown(name), blocks=_file(names[name])) for name in chosen]
 
 
 def _archive(path: Path) -> list[JobLog]:
@@ -84,5 +104,5 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
                 if read > _MAX_ENTRY or read > _MAX_RATIO * max(entry.compress_size, BLOCK):
                     raise SourceError(f"{entry.filename}: unpacks to more than a log can hold; not read further")
                 yield block
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as wrong:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError) as wrong:
         raise SourceError(f"{entry.filename}: the archive is damaged ({wrong}); download it again") from None

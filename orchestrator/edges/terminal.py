@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from orchestrator.report.text import printable
 
@@ -32,9 +33,9 @@ class TerminalProgress:
     def stage(self, text: str) -> None:
         """A stage begins."""
         if self._status:
-            self._status.update(f"[cyan]{printable(text)}[/cyan]…")
-        self._console.print(f"[dim]· {printable(text)}[/dim]", highlight=False)
+            self._status.update(Text(f"{printable(text)}…", style="cyan"))
+        self._console.print(Text(f"· {printable(text)}", style="dim"))
 
     def note(self, text: str) -> None:
         """Something worth a line."""
-        self._console.print(f"[dim]  {printable(text)}[/dim]", highlight=False)
+        self._console.print(Text(f"  {printable(text)}", style="dim"))

@@ -65,7 +65,9 @@ def _plain(value: Any) -> Any:
 def _redacted(value: Any, known: tuple[str, ...], key: str = "") -> Any:
     if isinstance(value, str):
         # Diffs and patches must stay whole to be of use; everything else is for reading.
-        return redact(value if key == "diff" else value[:_TEXT_LIMIT], known)
+        # A secret that was cut in two would not be recognised, so it is cut last.
+        clean = redact(value, known).encode("utf-8", "replace").decode()
+        return clean if key == "diff" else clean[:_TEXT_LIMIT]
     if isinstance(value, dict):
         return {name: _redacted(item, known, name) for name, item in value.items()}
     if isinstance(value, list):

@@ -24,7 +24,7 @@ _ZERO_WIDTH = "\u200b"
 
 def fence(text: str, language: str = "") -> str:
     """A code block that its content can't leave."""
-    text = redact(text).replace("\r", "")
+    text = redact(text).replace("\r", "").replace("<!--", f"<{_ZERO_WIDTH}!--")
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     ticks = "`" * max(3, longest + 1)
     return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
@@ -35,7 +35,16 @@ def inline(text: str) -> str:
     text = " ".join(redact(text).split())[:500]
     text = html.escape(text, quote=False)
     text = re.sub(r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", text)
-    return text.replace("@", f"@{_ZERO_WIDTH}").replace("://", f":{_ZERO_WIDTH}//")
+    # Neither an escape nor a code span keeps GitHub from linking these.
+    return re.sub(r"(@|#|:(?=//)|\bGH(?=\\?-)|\bwww(?=\.))", rf"\1{_ZERO_WIDTH}", text, flags=re.IGNORECASE)
+
+
+def code(text: str) -> str:
+    """One line as a code span that its content can't leave."""
+    text = " ".join(redact(text).split())[:500]
+    ticks = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    space = " " if "`" in text else ""
+    return f"{ticks}{space}{text}{space}{ticks}"
 
 
 def summary(report: Report) -> str:
@@ -59,7 +68,7 @@ def _environment() -> jinja2.Environment:
         loader=loader, autoescape=False, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters.update(fence=fence, inline=inline)
+    environment.filters.update(code=code, fence=fence, inline=inline)
     return environment
 
 

@@ -28,9 +28,9 @@ def printable(text: str) -> str:
 def show(report: Report, console: Console) -> None:
     """Print the whole report."""
     if report.skipped:
-        console.print(Text(f"Nothing was done: {report.skipped}.", style="yellow"))
+        console.print(Text(f"Nothing was done: {printable(report.skipped)}.", style="yellow"))
     for note in report.notes:
-        console.print(Text(note, style="yellow"))
+        console.print(Text(printable(note), style="yellow"))
     root = report.root_cause
     if root is None:
         if not report.skipped:
@@ -40,7 +40,7 @@ def show(report: Report, console: Console) -> None:
     for fix in report.fixes:
         console.print(_fix(fix))
     if report.publication.note and not report.fixes:
-        console.print(Text(f"  {report.publication.note}"))
+        console.print(Text(f"  {printable(report.publication.note)}"))
     if len(report.issues) > 1:
         console.print(_others(report.issues[1:]))
 
