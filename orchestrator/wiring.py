@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator.catalogue import Rule, load
 from orchestrator.config import PATH, Config, from_data
-from orchestrator.edges import yaml
 from orchestrator.edges.checker import Actionlint
 from orchestrator.errors import UsageError
 from orchestrator.model import Job, JobLog, Mode, Trigger, WorkflowRun
 from orchestrator.pipeline import Task
 from orchestrator.ports import Ports, Progress, Quiet, Repository
 from orchestrator.settings import Server
+from orchestrator.yamlnode import YamlNode
 
 if TYPE_CHECKING:
     from orchestrator.edges.github import GitHubClient
@@ -47,19 +47,25 @@ class _LazySandbox:
         return self._made(tree, overlay)
 
 
+def _parse_yaml(text: str) -> YamlNode | None:
+    from orchestrator.edges import yaml  # most diagnoses need none
+
+    return yaml.parse(text)
+
+
 @contextmanager
 def local(folder: Path | None, environ: Mapping[str, str], progress: Progress | None = None) -> Iterator[Ports]:
     """Ports without GitHub, for logs on disk and, if given, the user's own repository."""
-    from orchestrator.edges.git import open_local
-
     def open_repository(_: WorkflowRun) -> Repository:
+        from orchestrator.edges.git import open_local
+
         assert folder is not None
         return open_local(folder)
 
     with ExitStack() as stack:
         yield Ports(
             now=datetime.now(UTC),
-            parse_yaml=yaml.parse,
+            parse_yaml=_parse_yaml,
             checker=Actionlint(),
             sandbox=_LazySandbox(environ, stack),
             open_repository=open_repository if folder else None,
@@ -82,7 +88,7 @@ def remote(server: Server, environ: Mapping[str, str], progress: Progress | None
         stack.callback(github.close)
         ports = Ports(
             now=datetime.now(UTC),
-            parse_yaml=yaml.parse,
+            parse_yaml=_parse_yaml,
             checker=Actionlint(),
             sandbox=_LazySandbox(environ, stack),
             open_repository=open_repository,
@@ -136,6 +142,8 @@ def config_from_text(text: str | None, where: str = PATH) -> Config:
     """A configuration from the file's text; the defaults when there is no file."""
     if text is None or not text.strip():
         return Config()
+    from orchestrator.edges import yaml
+
     nodes = yaml.parse(text)
     if nodes is None:
         raise UsageError(f"{where}: {yaml.reason(text) or 'not one YAML document'}")

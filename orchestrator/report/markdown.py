@@ -10,12 +10,14 @@ import html
 import re
 from functools import cache
 from pathlib import Path
-
-import jinja2
+from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 from orchestrator.model import Report, Verdict, WorkflowRun
 from orchestrator.redact import redact
+
+if TYPE_CHECKING:
+    import jinja2
 
 SUMMARY_LIMIT = 1_000_000  # bytes; GitHub drops the whole summary above 1 MiB
 BODY_LIMIT = 60_000  # characters; GitHub refuses bodies above 65,536
@@ -63,6 +65,8 @@ def pull_request_body(verdict: Verdict, run: WorkflowRun) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
+    import jinja2  # the templates' engine, not needed for a diagnosis
+
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=False, trim_blocks=True, lstrip_blocks=True,
