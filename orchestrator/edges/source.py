@@ -16,6 +16,7 @@ from orchestrator.model import JobLog
 
 BLOCK = 64 * 1024
 _JOB_FILE = re.compile(r"^-?\d{1,10}_[^/]*\.txt$")
+_ZIP = b"PK\x03\x04"
 _MAX_ENTRIES = 5_000
 _MAX_ENTRY = 4 << 30
 _MAX_RATIO = 1_000
@@ -37,7 +38,9 @@ def open_logs(source: str) -> list[JobLog]:
     try:
         if zipfile.is_zipfile(path):
             return _archive(path)
-        path.open("rb").close()
+        with path.open("rb") as stream:
+            if path.is_file() and stream.read(4) == _ZIP:  # what a pipe gave once is gone
+                raise SourceError(f"{source}: the archive is damaged (its end is missing); download it again")
     except zipfile.BadZipFile as wrong:
         raise SourceError(f"{source}: the archive is damaged ({wrong}); download it again") from None
     except OSError as wrong:
