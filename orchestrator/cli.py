@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from orchestrator import __version__
 from orchestrator.errors import NoRootCause, OrchestratorError, UsageError
@@ -57,8 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong use is one line, with what was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        import difflib
+
+        found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        known = re.findall(r"[\w-]+", found[2]) if found else []
+        close = difflib.get_close_matches(found[1], known, n=1, cutoff=0.5) if found else []
+        meant = f"; did you mean {close[0]!r}?" if close else f"; see `{self.prog} --help`"
+        self.exit(UsageError.exit_code, f"orchestrator: {' '.join(message.split())}{meant}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="orchestrator",
         description="Names the root cause of a red GitHub Actions run, with the line that proves it, and mends what can be mended safely.",
     )
@@ -90,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     monitor.add_argument("--report-dir", metavar="DIR", type=Path, default=Path("."))
     monitor.set_defaults(run=_monitor)
 
-    rules = commands.add_parser("rules", help="list, show or test rules")
+    rules = commands.add_parser("rules", help="list or show rules")
     actions = rules.add_subparsers(metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="every rule with its title")
     listing.set_defaults(run=_rules_list)

@@ -55,11 +55,13 @@ def from_data(data: Mapping[str, Any], nodes: YamlNode, where: str = PATH) -> Co
     import jsonschema_rs
 
     try:
-        error = next(iter(jsonschema_rs.Draft202012Validator(_schema()).iter_errors(dict(data))), None)
+        errors = list(jsonschema_rs.Draft202012Validator(_schema()).iter_errors(dict(data)))
     except (ValueError, TypeError) as wrong:  # keys or values that JSON does not know, such as a date
         raise UsageError(f"{where}: {str(wrong).splitlines()[0]}") from None
-    if error is not None:
-        raise UsageError(f"{where}:{_explain(error, nodes)}")
+    if errors:
+        # A misspelt key is also a missing one; the spelling is what to say.
+        first = next((one for one in errors if getattr(one.kind, "unexpected", None)), errors[0])
+        raise UsageError(f"{where}:{_explain(first, nodes)}")
     return Config(
         mode=Mode(data["mode"]) if "mode" in data else None,
         max_attempts=data.get("max-attempts"),
@@ -89,7 +91,7 @@ def _explain(error: Any, nodes: YamlNode) -> str:
         return f"{line}: unknown key {key!r}{_suggest(key, known)}"
     options = getattr(error.kind, "options", None)
     if options:
-        return f"{line}: {route[-1]!r} can't be {error.instance!r}{_suggest(str(error.instance), options)}; it is one of {', '.join(options)}"
+        return f"{line}: {route[-1]!r} can't be {error.instance!r}; it is one of {', '.join(options)}{_suggest(str(error.instance), options)}"
     return f"{line}: {'.'.join(map(str, route)) or 'the file'}: {error.message}"
 
 

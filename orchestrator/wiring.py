@@ -152,6 +152,8 @@ def config_from_text(text: str | None, where: str = PATH) -> Config:
 
 def config_from_folder(folder: Path | None, given: str = "") -> Config:
     """A configuration from a file that was named, or from the repository's usual place."""
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder (--repo)")
     path = Path(given) if given else (folder / PATH if folder else None)
     if path is None or (not given and not path.is_file()):
         return Config()
