@@ -82,7 +82,7 @@ def commit_message(verdict: Verdict, run: WorkflowRun) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
+    return "".join(c if c.isprintable() else " " for c in redact(text))
 
 
 def _patch(verdict: Verdict, folder: Path) -> Publication:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SUMMARY_LIMIT = 1_000_000  # bytes; GitHub drops the whole summary above 1 MiB
 BODY_LIMIT = 60_000  # characters; GitHub refuses bodies above 65,536
 _ZERO_WIDTH = "\u200b"
+_FENCE = re.compile(r"`{3,}")
 
 
 def fence(text: str, language: str = "") -> str:
@@ -43,7 +44,7 @@ def inline(text: str) -> str:
 
 def code(text: str) -> str:
     """One line as a code span that its content can't leave."""
-    text = " ".join(redact(text).split())[:500]
+    text = " ".join(redact(text).split())[:500].replace("<!--", f"<{_ZERO_WIDTH}!--")
     ticks = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
     space = " " if "`" in text else ""
     return f"{ticks}{space}{text}{space}{ticks}"
@@ -81,7 +82,28 @@ def _template(name: str) -> jinja2.Template:
 
 
 def _cut(text: str, limit: int) -> str:
+    """At most ``limit`` bytes; what was open is closed, and the last lines (our signature and marker) stay."""
     encoded = text.encode()
     if len(encoded) <= limit:
         return text
-    return encoded[: limit - 100].decode("utf-8", "ignore") + "\n\n(cut here; the JSON report holds everything)\n"
+    *_, signature, marker = text.rstrip("\n").rsplit("\n", 2)
+    end = f"\n\n(cut here; the JSON report holds everything)\n\n{signature}\n{marker}\n"
+    kept = encoded[: limit - len(end.encode()) - 200].decode("utf-8", "ignore")
+    ticks = _open_fence(kept)
+    if not ticks:
+        kept = kept[: kept.rfind("\n") + 1]
+    closing = f"\n{ticks}\n" if ticks else ""
+    if kept.count("\n<details>") > kept.count("\n</details>"):
+        closing += "\n</details>\n"
+    return kept + closing + end
+
+
+def _open_fence(text: str) -> str:
+    ticks = ""
+    for line in text.split("\n"):
+        found = _FENCE.match(line)
+        if found and not ticks:
+            ticks = found[0]
+        elif found and line == ticks:
+            ticks = ""
+    return ticks

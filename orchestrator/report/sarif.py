@@ -14,7 +14,7 @@ _LEVEL = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "
 
 def dumps(report: Report) -> str:
     """One run with one result an issue; located in the repository's file where that is known."""
-    rules = {issue.issue_type: {"id": issue.issue_type, "shortDescription": {"text": issue.fix_description}} for issue in report.issues}
+    rules = {issue.issue_type: {"id": issue.issue_type, "shortDescription": {"text": redact(issue.fix_description)}} for issue in report.issues}
     driver = {"name": "mcp-orchestrator", "version": __version__, "rules": list(rules.values())}
     results = [_result(issue) for issue in report.issues]
     sarif = {
@@ -34,6 +34,6 @@ def _result(issue: WorkflowIssue) -> dict[str, Any]:
         "message": {"text": redact(issue.error_message)},
         "partialFingerprints": {"failure/v1": issue.fingerprint},
         "locations": [
-            {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": line}}}
+            {"physicalLocation": {"artifactLocation": {"uri": redact(uri)}, "region": {"startLine": line}}}
         ],
     }
