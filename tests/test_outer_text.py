@@ -431,6 +431,12 @@ def test_harmless_text_is_left_alone(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["a-", "a.", "a+", "a_", "token ", "://", "a:", "TOKEN=", "gh", "-----BEGIN ", "x"])
+def test_no_text_makes_it_slow(part: str) -> None:
+    assert redact(part * 50_000)
+
+
 def test_a_token_that_is_known_is_gone_whatever_it_looks_like() -> None:
     report = full_report("the word tulips is here")
     assert "tulips" not in dumps(report, known_secrets=("tulips",))
