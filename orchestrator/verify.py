@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 from orchestrator import gates
 from orchestrator.model import (
+    RUNGS,
     Change,
     FileChange,
     LogScan,
     Mode,
     Rung,
-    RUNGS,
     Splice,
     ToolCheck,
     Verdict,

@@ -243,7 +243,7 @@ def _refusal(verb: str, stdout: str, stderr: str) -> ServiceError:
     remote = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
     remote = [line for line in remote if line.startswith(("error", "fatal", "-")) or "GH0" in line]
     rejected = [line.split("(", 1)[1].rstrip(")") for line in lines if "[remote rejected]" in line and "(" in line]
-    if verb == "push" and rejected or remote:
+    if (verb == "push" and rejected) or remote:
         reason = "; ".join(dict.fromkeys([*remote, *rejected]))
         return AccessDenied(f"the push was refused: {reason}")
     if "[rejected]" in text or "non-fast-forward" in text or "fetch first" in text:

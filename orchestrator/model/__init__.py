@@ -40,11 +40,11 @@ from orchestrator.model.runs import (
     WorkflowRun,
 )
 from orchestrator.model.words import (
+    RUNGS,
     Category,
     Confidence,
     Decision,
     Mode,
-    RUNGS,
     Rung,
     Safety,
     Severity,
