@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 from fnmatch import fnmatchcase
 
@@ -12,6 +13,8 @@ from orchestrator.ports import Command, Sandbox, Tree
 from orchestrator.redact import redact
 
 NETWORK_TIMEOUT = 600.0
+
+_ODD = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 
 def apply(planned: PlannedFix, tree: Tree, sandbox: Sandbox) -> Change | Refused:
@@ -46,7 +49,7 @@ def splice(tree: Tree, splices: list[Splice]) -> list[FileChange]:
         text = before
         limit = len(text)
         for start, end, old, new in sorted({(p.start, p.end, p.old, p.new) for p in parts}, reverse=True):
-            if end > limit or text[start:end] != old:
+            if not 0 <= start <= end <= limit or text[start:end] != old:
                 raise ValueError(f"{path} does not read {old!r} where it should; nothing was changed")
             text = text[:start] + new + text[end:]
             limit = start
@@ -98,9 +101,9 @@ def unified_diff(change: FileChange) -> str:
         before = (change.before or b"").decode().splitlines(keepends=True)
         after = (change.after or b"").decode().splitlines(keepends=True)
     except UnicodeDecodeError:
-        return f"diff --git a/{change.path} b/{change.path}\nBinary files differ\n"
-    head = f"diff --git a/{change.path} b/{change.path}\n"
-    old, new = f"a/{change.path}", f"b/{change.path}"
+        return f"diff --git {_quoted('a/' + change.path)} {_quoted('b/' + change.path)}\nBinary files differ\n"
+    old, new = _quoted(f"a/{change.path}"), _quoted(f"b/{change.path}")
+    head = f"diff --git {old} {new}\n"
     if change.before is None:
         head, old = head + "new file mode 100644\n", "/dev/null"
     if change.after is None:
@@ -109,6 +112,13 @@ def unified_diff(change: FileChange) -> str:
     for line in difflib.unified_diff(_lines(before), _lines(after), old, new):
         lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
     return head + "".join(lines)
+
+
+def _quoted(name: str) -> str:
+    # As git writes names that could not be told from what is around them.
+    if not _ODD.search(name):
+        return name
+    return '"' + _ODD.sub(lambda odd: f"\\{ord(odd[0]):03o}", name) + '"'
 
 
 def _lines(parts: list[str]) -> list[str]:
