@@ -82,6 +82,9 @@ class GitRepository:
 
     def dirty(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Those of ``paths`` with uncommitted changes."""
+        paths = tuple(paths)
+        if not paths:
+            return ()  # without a path git would tell of all
         # A submodule would be asked by a git of its own, without our settings.
         options = ("--porcelain", "-z", "--no-renames", "--ignore-submodules=all", "--untracked-files=all")
         out = self._run("status", *options, "--", *(f":(literal){p}" for p in paths))
@@ -116,7 +119,7 @@ class GitRepository:
         time = _commit_time(self._run("cat-file", "commit", head))
         with self._git.custom_environment(**_BOT, GIT_AUTHOR_DATE=time, GIT_COMMITTER_DATE=time):
             sha = self._run("commit-tree", tree, "-p", head, "-m", message).strip()
-        self._run("update-ref", f"refs/heads/{branch}", sha, "0" * 40)
+        self._run("update-ref", f"refs/heads/{branch}", sha, "0" * len(sha))
         return sha
 
     def push(self, branch: str, sha: str, *, expect: str = "") -> None:
@@ -143,7 +146,8 @@ class GitRepository:
     def _stage(self, change: FileChange, head: str) -> None:
         path = self._prefix + change.path
         if change.after is None:
-            self._run("update-index", "--force-remove", "--", path)
+            # Unlike the path of an addition, this one is taken from the folder that git runs in.
+            self._run("update-index", "--force-remove", "--", change.path)
             return
         known = self._run("ls-tree", "-z", head, "--", f":(top,literal){path}").split()
         mode = known[0] if known and known[0] in {"100644", "100755"} else "100644"
