@@ -11,6 +11,7 @@ from orchestrator.apply import apply
 from orchestrator.catalogue.rule import Rule
 from orchestrator.diagnose.judge import judge
 from orchestrator.diagnose.matcher import Matcher
+from orchestrator.errors import ServiceError
 from orchestrator.logs.scan import scan
 from orchestrator.model import (
     Decision,
@@ -69,20 +70,25 @@ def heal(trigger: Trigger, logs: Iterable[JobLog], task: Task, ports: Ports, *, 
     ports.progress.stage("reading the logs")
     report, scans = diagnose(trigger, logs, task, ports)
     report = replace(report, issues=tuple(sorted(report.issues, key=lambda i: i.fingerprint != focus)))
-    if report.root_cause is None:
+    root = report.root_cause
+    if root is None:
         return report
     run = _run_of(trigger)
     policy = Policy(read_only=trigger.read_only, max_reruns=task.max_reruns)
-    repository = _open(report.root_cause, trigger, task, ports)
+    try:
+        repository = _open(root, trigger, task, ports)
+    except ServiceError as refused:
+        repository = None
+        report = replace(report, notes=(*report.notes, f"the repository could not be read: {refused}"))
     try:
         tree = repository.tree() if repository else None
         plan = make_plan(report.issues, task.rules, run=run, tree=tree, policy=policy)
-        ports.progress.note(f"{report.root_cause.issue_type}: {plan.issues[0].decision}")
+        ports.progress.note(f"{root.issue_type}: {plan.issues[0].decision}")
         report = replace(report, issues=plan.issues)
         if plan.fix is not None and repository is not None:
             report = _mend(report, plan, plan.fix, trigger, scans, repository, task, ports)
         elif plan.rerun is not None and not task.dry_run and task.mode is not Mode.REPORT:
-            report = replace(report, publication=rerun(run, ports.github))
+            report = replace(report, publication=_rerun(run, ports))
     finally:
         if repository is not None:
             repository.close()
@@ -129,6 +135,14 @@ def _mend(
         publication=publication,
         issues=(replace(report.issues[0], status="fixed"), *report.issues[1:]),
     )
+
+
+def _rerun(run: WorkflowRun, ports: Ports) -> Publication:
+    try:
+        return rerun(run, ports.github)
+    except ServiceError as refused:
+        by_hand = rerun(run, None)
+        return replace(by_hand, note=f"{refused}. Or {by_hand.note}")
 
 
 def _rolled_back(

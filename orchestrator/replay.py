@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orchestrator.model import LogScan, WorkflowIssue
 from orchestrator.ports import Environment, Tree
-from orchestrator.workflow import StepNode, as_pattern, locate
+from orchestrator.workflow import StepNode, fits, locate
 from orchestrator.yamlnode import YamlNode
 
 _HARMLESS = (
@@ -134,6 +134,5 @@ def _default(failing: StepNode, key: str) -> str:
 def _evaluated(template: str, log: LogScan | None) -> str | None:
     if "${{" not in template:
         return template
-    pattern = as_pattern(template.strip())
-    shown = {s.command.strip() for s in log.steps if pattern.fullmatch(s.command.strip())} if log else set()
+    shown = {s.command.strip() for s in log.steps if fits(template.strip(), s.command.strip())} if log else set()
     return shown.pop() if len(shown) == 1 else None

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from orchestrator import wiring
 from orchestrator.edges.github import GitHubClient
+from orchestrator.errors import ServiceError
 from orchestrator.event import judge
 from orchestrator.model import Report
 from orchestrator.pipeline import Task, heal
@@ -34,9 +35,14 @@ def sweep(
         if trigger.ignore or (run.run_id, run.attempt) in seen:
             continue
         ports.progress.stage(f"run {run.run_id} of {run.workflow_name} is red")
-        trigger = wiring.with_jobs(trigger, github)
-        assert trigger.run is not None
-        one = heal(trigger, wiring.run_logs(trigger.run, github), task, ports)
+        try:
+            trigger = wiring.with_jobs(trigger, github)
+            assert trigger.run is not None
+            one = heal(trigger, wiring.run_logs(trigger.run, github), task, ports)
+        except ServiceError as failed:
+            # The next sweep tries again; the other runs don't wait for it.
+            total = replace(total, runs=(*total.runs, run), notes=(*total.notes, f"run {run.run_id}: {failed}"))
+            continue
         seen.add((run.run_id, run.attempt))
         total = replace(
             total, runs=(*total.runs, *one.runs), issues=(*total.issues, *one.issues),

@@ -130,9 +130,12 @@ def _checked(change: Change, tree: Tree, ports: Ports) -> Verification:
                     note=f"the workflow checker finds something new: {new[0]}",
                 )
             notes.append(f"{file.path}: no new finding")
+    outcome: Verification | None = None
     for check in change.planned.fix.checks:
-        return _tool_check(check, change, tree, ports)
-    return Verification(rung=Rung.CHECKED, passed=True, note="; ".join(notes) or "the files are well-formed")
+        outcome = _tool_check(check, change, tree, ports)
+        if not outcome.passed:
+            return outcome
+    return outcome or Verification(rung=Rung.CHECKED, passed=True, note="; ".join(notes) or "the files are well-formed")
 
 
 def _tool_check(check: ToolCheck, change: Change, tree: Tree, ports: Ports) -> Verification:
@@ -168,11 +171,10 @@ def _replayed(change: Change, tree: Tree, ports: Ports, log: LogScan | None, pat
     before, why = _run(replay, tree, (), ports)
     if why:
         return Verification(rung=Rung.REPLAYED, passed=None, command=shown, note=f"not replayed: {why}")
-    if before == 0:
-        return Verification(
-            rung=Rung.REPLAYED, passed=None, command=shown,
-            note="not replayed: the step passes here even without the change",
-        )
+    there = _exit_code(change, log)
+    if before == 0 or (there is not None and before != there):
+        here = "passes here even without the change" if before == 0 else f"fails here with exit code {before}, on GitHub with {there}"
+        return Verification(rung=Rung.REPLAYED, passed=None, command=shown, note=f"not replayed: the step {here}")
     notes: list[str] = []
     after, why = _run(replay, tree, change.files, ports, notes)
     if why:
@@ -181,6 +183,12 @@ def _replayed(change: Change, tree: Tree, ports: Ports, log: LogScan | None, pat
         rung=Rung.REPLAYED, passed=after == 0, command=shown, before=before, after=after,
         note="; ".join(notes) if after == 0 else "the failing step still fails after the change",
     )
+
+
+def _exit_code(change: Change, log: LogScan | None) -> int | None:
+    """How the failing step ended on GitHub: another end here is another failure."""
+    command = change.planned.issue.command
+    return next((s.exit_code for s in log.steps if s.command == command and s.exit_code is not None), None) if log else None
 
 
 def _run(

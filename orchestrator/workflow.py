@@ -75,7 +75,7 @@ def job_matches(step: StepNode, job_name: str) -> bool:
     """Whether the name shown in the API or the log can be this job's."""
     shown = step.job.text("name") or step.job_id
     if _EXPRESSION.search(shown):
-        return as_pattern(shown).fullmatch(job_name) is not None
+        return fits(shown, job_name)
     return job_name in {shown, step.job_id} or _MATRIX_SUFFIX.sub("", job_name) in {shown, step.job_id}
 
 
@@ -88,14 +88,26 @@ def locate(tree: Tree, issue: WorkflowIssue, path: str = "") -> StepNode | None:
         step
         for candidate in candidate_paths(tree, issue, path)
         for step in steps(tree, candidate)
-        if step.node.text("run") and as_pattern(step.node.text("run").strip()).fullmatch(script)
+        if step.node.text("run") and fits(step.node.text("run").strip(), script)
     ]
     if len(found) > 1:
         found = [step for step in found if job_matches(step, issue.job_name)] or found
     return found[0] if len(found) == 1 else None
 
 
-def as_pattern(template: str) -> re.Pattern[str]:
-    """A template's text with every ``${{ }}`` standing for anything."""
-    parts = _EXPRESSION.split(template)
-    return re.compile(".*?".join(re.escape(part) for part in parts), re.DOTALL)
+def fits(template: str, text: str) -> bool:
+    """Whether the text is the template's, with every ``${{ }}`` standing for anything. Linear."""
+    first, *rest = _EXPRESSION.split(template)
+    if not rest:
+        return text == template
+    *middle, last = rest
+    end = len(text) - len(last)
+    at = len(first)
+    if at > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in middle:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
