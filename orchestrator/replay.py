@@ -63,10 +63,10 @@ def plan_replay(issue: WorkflowIssue, tree: Tree, log: LogScan | None, path: str
     failing = locate(tree, issue, path)
     if failing is None:
         return NotReplayable(reason="the failing step was not found in the workflow file")
-    labels = failing.job.at("runs-on")
-    shown = labels.value if labels is not None and labels.kind == "scalar" else ""
+    labels = failing.job.get("runs-on")
+    shown = ", ".join(label.value for label in (labels.items or (labels,))) if labels is not None else ""
     if "${{" not in shown and not _LINUX.search(shown):
-        return NotReplayable(reason=f"the job runs on {shown or 'a runner chosen by an expression'}")
+        return NotReplayable(reason=f"the job runs on {shown or 'a group of runners'}")
     for key in ("container", "services"):
         if failing.job.get(key) is not None:
             return NotReplayable(reason=f"the job uses {key}")
